@@ -1,0 +1,153 @@
+"""The layers: `forward` keeps what `backward` needs; `backward` takes dy = ∂L/∂y, assigns the gradients, returns dx.
+
+N batch, H W the small side, C big's channels, O small's. Arrays are channels-last. Weights start as He et al. 2015
+proposed, with variance 2 / fan_in, so that a chain of ReLUs neither fades nor explodes; biases start at zero.
+"""
+
+import numpy as np
+
+from tinybvae.kernels import conv2d, conv2d_transpose, conv2d_weight, matmul
+
+
+class Layer:
+    """`parameters` and `gradients`: {name: array}, the same names and shapes."""
+
+    def __init__(self, **parameters):
+        self.parameters = parameters
+        self.gradients = {name: np.zeros_like(p) for name, p in parameters.items()}
+
+
+def he_normal(shape, fan_in, rng, dtype):
+    return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(dtype)
+
+
+def _require_shape(layer, x, *axes):
+    """Raise ValueError unless x is (N, *axes); None stands for any size."""
+    if x.ndim != len(axes) + 1 or any(want not in (None, have) for want, have in zip(axes, x.shape[1:])):
+        wanted = ", ".join("…" if axis is None else str(axis) for axis in axes)
+        raise ValueError(f"{type(layer).__name__} takes arrays of shape (N, {wanted}), not {x.shape}")
+
+
+class Linear(Layer):
+    """y = x W + b.  x (N, inputs), weight (inputs, outputs), y (N, outputs)."""
+
+    def __init__(self, inputs, outputs, rng, dtype=np.float32):
+        super().__init__(weight=he_normal((inputs, outputs), inputs, rng, dtype), bias=np.zeros(outputs, dtype))
+
+    def forward(self, x):
+        _require_shape(self, x, len(self.parameters["weight"]))
+        self.x = x
+        return matmul(x, self.parameters["weight"]) + self.parameters["bias"]
+
+    def backward(self, dy):
+        """dW = xᵀ dy,  db = Σₙ dy,  dx = dy Wᵀ"""
+        self.gradients["weight"] = matmul(self.x.T, dy)
+        self.gradients["bias"] = dy.sum(axis=0)
+        return matmul(dy, self.parameters["weight"].T)
+
+
+class ReLU(Layer):
+    """y = max(x, 0), of any shape."""
+
+    def forward(self, x):
+        self.y = np.maximum(x, 0)
+        return self.y
+
+    def backward(self, dy):
+        """dx = dy where x > 0, else 0"""
+        return dy * (self.y > 0)
+
+
+class Tanh(Layer):
+    """y = tanh x, of any shape."""
+
+    def forward(self, x):
+        self.y = np.tanh(x)
+        return self.y
+
+    def backward(self, dy):
+        """dx = dy (1 − y²)"""
+        return dy * (1 - self.y ** 2)
+
+
+class Reshape(Layer):
+    """Each example in another shape: (N, …) to (N, *shape)."""
+
+    def __init__(self, *shape):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x):
+        self.x_shape = x.shape
+        return x.reshape(len(x), *self.shape)
+
+    def backward(self, dy):
+        return dy.reshape(self.x_shape)
+
+
+class Conv2d(Layer):
+    """Convolution 4×4, stride 2, padding 1.  x (N, 2H, 2W, C), weight (4, 4, C, O), y (N, H, W, O)."""
+
+    def __init__(self, inputs, outputs, rng, dtype=np.float32):
+        fan_in = 16 * inputs
+        super().__init__(weight=he_normal((4, 4, inputs, outputs), fan_in, rng, dtype), bias=np.zeros(outputs, dtype))
+
+    def forward(self, x):
+        _require_shape(self, x, None, None, self.parameters["weight"].shape[2])
+        if x.shape[1] % 2 or x.shape[2] % 2 or 0 in x.shape:
+            raise ValueError(f"Conv2d halves height and width, which must be even and at least 2, not {x.shape[1:3]}")
+        self.x = x
+        return conv2d(x, self.parameters["weight"]) + self.parameters["bias"]
+
+    def backward(self, dy):
+        """By the trilinear form of `reference`: w and x are the other two of its three arrays."""
+        self.gradients["weight"] = conv2d_weight(self.x, dy)
+        self.gradients["bias"] = dy.sum(axis=(0, 1, 2))
+        return conv2d_transpose(dy, self.parameters["weight"])
+
+
+class ConvTranspose2d(Layer):
+    """Its adjoint, doubling an image.  x (N, H, W, O), weight (4, 4, C, O), y (N, 2H, 2W, C).
+
+    `Conv2d` with forward and backward exchanged; a pixel of y sums 2×2 pixels of x, hence its fan-in.
+    """
+
+    def __init__(self, inputs, outputs, rng, dtype=np.float32):
+        fan_in = 4 * inputs
+        super().__init__(weight=he_normal((4, 4, outputs, inputs), fan_in, rng, dtype), bias=np.zeros(outputs, dtype))
+
+    def forward(self, x):
+        _require_shape(self, x, None, None, self.parameters["weight"].shape[3])
+        self.x = x
+        return conv2d_transpose(x, self.parameters["weight"]) + self.parameters["bias"]
+
+    def backward(self, dy):
+        """By the trilinear form of `reference`: w and x are the other two of its three arrays."""
+        self.gradients["weight"] = conv2d_weight(dy, self.x)
+        self.gradients["bias"] = dy.sum(axis=(0, 1, 2))
+        return conv2d(dy, self.parameters["weight"])
+
+
+class Sequential:
+    """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own."""
+
+    def __init__(self, **layers):
+        self.layers = layers
+
+    def forward(self, x):
+        for layer in self.layers.values():
+            x = layer.forward(x)
+        return x
+
+    def backward(self, dy):
+        for layer in reversed(self.layers.values()):
+            dy = layer.backward(dy)
+        return dy
+
+    @property
+    def parameters(self):
+        return {f"{name}.{p}": array for name, layer in self.layers.items() for p, array in layer.parameters.items()}
+
+    @property
+    def gradients(self):
+        return {f"{name}.{p}": array for name, layer in self.layers.items() for p, array in layer.gradients.items()}

@@ -1,0 +1,75 @@
+"""The two terms of the β-VAE's loss, and the two objectives that weigh one against the other.
+
+Sums over pixels and latents, means over the batch, nats everywhere. Each term returns its value together with its
+derivative. Shapes: images and logits (N, …), mean and logvar (N, D).
+"""
+
+import math
+
+import numpy as np
+
+
+def bernoulli_nll(logits, images):
+    """Negative log-likelihood of the images in nats, and dlogits.
+
+    With p = sigmoid(l), −log p(x) = −x log p − (1 − x) log(1 − p) = log(1 + eˡ) − x l, whose derivative by l is p − x.
+    Both are computed with e^−|l|, which cannot overflow: log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|).
+    """
+    N = len(images)
+    e = np.exp(-np.abs(logits))
+    nll = np.maximum(logits, 0) + np.log1p(e) - images * logits
+    p = np.where(logits >= 0, 1, e) / (1 + e)
+    return nll.sum(dtype=np.float64) / N, (p - images) / N
+
+
+def gaussian_kl(mean, logvar):
+    """KL(N(mean, exp(logvar)) ‖ N(0, 1)) in nats of each latent (D,), and dmean, dlogvar of their sum.
+
+    KL = ½ (μ² + σ² − 1 − log σ²)  (Kingma and Welling 2014, appendix B); by μ: μ, by log σ²: ½ (σ² − 1).
+    """
+    N = len(mean)
+    variance_minus_1 = np.expm1(logvar)
+    kl = (mean ** 2 + variance_minus_1 - logvar) / 2
+    return kl.sum(axis=0, dtype=np.float64) / N, mean / N, variance_minus_1 / (2 * N)
+
+
+# An objective is a function (kl, step) -> (penalty, slope): what is added to the reconstruction loss for a KL of `kl`
+# nats, and d(penalty)/d(kl), the one number by which the papers' backward passes differ. Its attribute `capacity`
+# is the function of the step that KL is driven to.
+
+def beta_objective(beta=4.0):
+    """β · KL (Higgins et al. 2017, eq. 4). Raises ValueError unless β is positive and finite."""
+    _require_positive(beta=beta)
+
+    def objective(kl, step):
+        return beta * kl, beta
+
+    objective.capacity = lambda step: 0.0  # β · KL = β · |KL − 0|
+    return objective
+
+
+def capacity_objective(gamma=100.0, capacity=20.0, anneal_steps=100_000, power=1.0):
+    """γ · |KL − C| (Burgess et al. 2018, eq. 8), C = capacity · min(1, step / anneal_steps)^power nats.
+
+    power 1 is the paper's linear rise; 2 starts slowly. At KL = C the slope is 0, the middle of −γ and γ.
+    Raises ValueError unless γ, anneal_steps and power are positive, capacity is at least 0, and all are finite.
+    """
+    _require_positive(gamma=gamma, anneal_steps=anneal_steps, power=power)
+    if not 0 <= capacity < math.inf:
+        raise ValueError(f"capacity must be at least 0 nats and finite, not {capacity}")
+
+    def annealed(step):
+        return capacity * min(1.0, step / anneal_steps) ** power
+
+    def objective(kl, step):
+        excess = kl - annealed(step)
+        return gamma * abs(excess), gamma * float(np.sign(excess))
+
+    objective.capacity = annealed
+    return objective
+
+
+def _require_positive(**numbers):
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise ValueError(f"{name} must be positive and finite, not {number}")

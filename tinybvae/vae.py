@@ -1,0 +1,167 @@
+"""The β-VAE: two architectures as tables, the reparameterization, and the chain rule by hand.
+
+N batch, D latents. An architecture is a function that builds an encoder, from images to 2·D numbers (the means, then
+the log-variances of q(z|x)), and a decoder, from z to one logit a pixel.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
+from tinybvae.losses import bernoulli_nll, gaussian_kl
+
+
+def burgess2018(latents, image_shape, rng, dtype):
+    """Burgess et al. 2018, appendix A.1: four convolutions and two hidden layers, and their mirror image."""
+    height, width, channels = image_shape
+    if height % 16 or width % 16:
+        raise ValueError(f"four convolutions each halve the image: height and width must be multiples of 16, "
+                         f"not {height}×{width}")
+    small = (height // 16, width // 16, 32)
+    flat = small[0] * small[1] * 32
+    start = {"rng": rng, "dtype": dtype}
+    encoder = Sequential(                                # (N, height, width, channels), 64×64×1 for dSprites
+        conv1=Conv2d(channels, 32, **start),             # (N, 32, 32, 32)
+        relu1=ReLU(),
+        conv2=Conv2d(32, 32, **start),                   # (N, 16, 16, 32)
+        relu2=ReLU(),
+        conv3=Conv2d(32, 32, **start),                   # (N, 8, 8, 32)
+        relu3=ReLU(),
+        conv4=Conv2d(32, 32, **start),                   # (N, 4, 4, 32)
+        relu4=ReLU(),
+        flatten=Reshape(flat),                           # (N, 512)
+        linear1=Linear(flat, 256, **start),
+        relu5=ReLU(),
+        linear2=Linear(256, 256, **start),
+        relu6=ReLU(),
+        latent=Linear(256, 2 * latents, **start),        # (N, 2·D): means, then log-variances
+    )
+    decoder = Sequential(                                # (N, D)
+        linear1=Linear(latents, 256, **start),
+        relu1=ReLU(),
+        linear2=Linear(256, 256, **start),
+        relu2=ReLU(),
+        linear3=Linear(256, flat, **start),
+        relu3=ReLU(),
+        unflatten=Reshape(*small),                       # (N, 4, 4, 32)
+        conv1=ConvTranspose2d(32, 32, **start),          # (N, 8, 8, 32)
+        relu4=ReLU(),
+        conv2=ConvTranspose2d(32, 32, **start),          # (N, 16, 16, 32)
+        relu5=ReLU(),
+        conv3=ConvTranspose2d(32, 32, **start),          # (N, 32, 32, 32)
+        relu6=ReLU(),
+        conv4=ConvTranspose2d(32, channels, **start),    # (N, 64, 64, 1): logits
+    )
+    return encoder, decoder
+
+
+def higgins2017(latents, image_shape, rng, dtype):
+    """Higgins et al. 2017, table 1 for dSprites: fully connected, ReLU in the encoder, tanh in the decoder."""
+    pixels = int(np.prod(image_shape))
+    start = {"rng": rng, "dtype": dtype}
+    encoder = Sequential(
+        flatten=Reshape(pixels),                         # (N, 4096)
+        linear1=Linear(pixels, 1200, **start),
+        relu1=ReLU(),
+        linear2=Linear(1200, 1200, **start),
+        relu2=ReLU(),
+        latent=Linear(1200, 2 * latents, **start),
+    )
+    decoder = Sequential(
+        linear1=Linear(latents, 1200, **start),
+        tanh1=Tanh(),
+        linear2=Linear(1200, 1200, **start),
+        tanh2=Tanh(),
+        linear3=Linear(1200, 1200, **start),
+        tanh3=Tanh(),
+        linear4=Linear(1200, pixels, **start),
+        unflatten=Reshape(*image_shape),                 # (N, 64, 64, 1): logits
+    )
+    return encoder, decoder
+
+
+ARCHITECTURES = {function.__name__: function for function in (burgess2018, higgins2017)}
+
+
+def reparameterize(mean, logvar, noise):
+    """z = μ + σ ε, with σ = exp(½ log σ²) and ε standard normal (Kingma and Welling 2014, section 2.4)."""
+    return mean + np.exp(logvar / 2) * noise
+
+
+def reparameterize_backward(dz, logvar, noise):
+    """dmean = dz,  dlogvar = dz · ε · dσ/dlogσ² = dz · ε · σ / 2"""
+    return dz, dz * noise * np.exp(logvar / 2) / 2
+
+
+class Losses(NamedTuple):
+    """What one batch costs, in nats per image, mean over the batch."""
+
+    total: float
+    reconstruction: float
+    kl: float
+    kl_per_latent: np.ndarray  # (D,)
+
+
+class BetaVAE:
+    """An encoder q(z|x) and a decoder p(x|z), by default Burgess's, started from `seed`.
+
+    Raises ValueError for a number of latents below 1, or an image shape that the architecture cannot take.
+    """
+
+    def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018):
+        image_shape = tuple(image_shape)
+        if latents < 1 or len(image_shape) != 3 or min(image_shape) < 1:
+            raise ValueError(f"latents must be at least 1 and image_shape (height, width, channels) positive, "
+                             f"not {latents} and {image_shape}")
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, not {dtype}")
+        self.latents, self.image_shape, self.dtype, self.architecture = latents, image_shape, np.dtype(dtype), architecture
+        self.encoder, self.decoder = architecture(latents, image_shape, np.random.default_rng(seed), self.dtype)
+        self.parameters = self._named("parameters")
+
+    @property
+    def gradients(self):
+        return self._named("gradients")
+
+    def _named(self, kind):
+        return {f"{side}.{name}": array for side in ("encoder", "decoder")
+                for name, array in getattr(getattr(self, side), kind).items()}
+
+    def encode(self, images):
+        """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x)."""
+        images = np.asarray(images, self.dtype)
+        if images.shape[1:] != self.image_shape:
+            raise ValueError(f"this model takes images of shape (N, {', '.join(map(str, self.image_shape))}), "
+                             f"not {images.shape}")
+        return np.split(self.encoder.forward(images), 2, axis=1)
+
+    def decode(self, z):
+        """z (N, D) -> logits (N, height, width, channels) of p(x|z); sigmoid(logits) is the picture."""
+        return self.decoder.forward(np.asarray(z, self.dtype))
+
+    def loss_and_gradients(self, images, noise, objective, step):
+        """One forward and one backward pass; assigns `gradients`, changes no parameter.
+
+        noise: ε, standard normal (N, D). objective(kl, step) -> (penalty, slope), see `losses`.
+
+            x ──encoder──▶ μ, log σ² ──▶ z = μ + σ ε ──decoder──▶ l        L = −log p(x|l) + penalty(KL)
+                             └──▶ KL
+
+        μ and log σ² reach L along two paths, so their derivatives have two terms: through z and the decoder, and
+        through KL, times slope = d(penalty)/d(KL): β for Higgins et al., γ · sign(KL − C) for Burgess et al.
+        """
+        images, noise = np.asarray(images, self.dtype), np.asarray(noise, self.dtype)
+        mean, logvar = self.encode(images)
+        z = reparameterize(mean, logvar, noise)
+        logits = self.decode(z)
+
+        reconstruction, dlogits = bernoulli_nll(logits, images)
+        kl_per_latent, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)
+        kl = kl_per_latent.sum()
+        penalty, slope = objective(kl, step)
+
+        dz = self.decoder.backward(dlogits)
+        dmean, dlogvar = reparameterize_backward(dz, logvar, noise)
+        self.encoder.backward(np.concatenate([dmean + slope * dmean_kl, dlogvar + slope * dlogvar_kl], axis=1))
+        return Losses(float(reconstruction + penalty), float(reconstruction), float(kl), kl_per_latent)
