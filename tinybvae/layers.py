@@ -37,7 +37,9 @@ class Linear(Layer):
     def forward(self, x):
         _require_shape(self, x, len(self.parameters["weight"]))
         self.x = x
-        return matmul(x, self.parameters["weight"]) + self.parameters["bias"]
+        y = matmul(x, self.parameters["weight"])
+        y += self.parameters["bias"]
+        return y
 
     def backward(self, dy):
         """dW = xᵀ dy,  db = Σₙ dy,  dx = dy Wᵀ"""
@@ -97,7 +99,9 @@ class Conv2d(Layer):
         if x.shape[1] % 2 or x.shape[2] % 2 or 0 in x.shape:
             raise ValueError(f"Conv2d halves height and width, which must be even and at least 2, not {x.shape[1:3]}")
         self.x = x
-        return conv2d(x, self.parameters["weight"]) + self.parameters["bias"]
+        y = conv2d(x, self.parameters["weight"])
+        y += self.parameters["bias"]
+        return y
 
     def backward(self, dy):
         """By the trilinear form of `reference`: w and x are the other two of its three arrays."""
@@ -119,7 +123,9 @@ class ConvTranspose2d(Layer):
     def forward(self, x):
         _require_shape(self, x, None, None, self.parameters["weight"].shape[3])
         self.x = x
-        return conv2d_transpose(x, self.parameters["weight"]) + self.parameters["bias"]
+        y = conv2d_transpose(x, self.parameters["weight"])
+        y += self.parameters["bias"]
+        return y
 
     def backward(self, dy):
         """By the trilinear form of `reference`: w and x are the other two of its three arrays."""

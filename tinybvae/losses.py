@@ -9,17 +9,21 @@ import math
 import numpy as np
 
 
+def sigmoid(logits):
+    """p = 1 / (1 + e^−l), by e^−|l|, which cannot overflow."""
+    e = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1, e) / (1 + e)
+
+
 def bernoulli_nll(logits, images):
     """Negative log-likelihood of the images in nats, and dlogits.
 
     With p = sigmoid(l), −log p(x) = −x log p − (1 − x) log(1 − p) = log(1 + eˡ) − x l, whose derivative by l is p − x.
-    Both are computed with e^−|l|, which cannot overflow: log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|).
+    And log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|), which cannot overflow.
     """
     N = len(images)
-    e = np.exp(-np.abs(logits))
-    nll = np.maximum(logits, 0) + np.log1p(e) - images * logits
-    p = np.where(logits >= 0, 1, e) / (1 + e)
-    return nll.sum(dtype=np.float64) / N, (p - images) / N
+    nll = np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits))) - images * logits
+    return nll.sum(dtype=np.float64) / N, (sigmoid(logits) - images) / N
 
 
 def gaussian_kl(mean, logvar):
@@ -48,18 +52,18 @@ def beta_objective(beta=4.0):
     return objective
 
 
-def capacity_objective(gamma=100.0, capacity=20.0, anneal_steps=100_000, power=1.0):
-    """γ · |KL − C| (Burgess et al. 2018, eq. 8), C = capacity · min(1, step / anneal_steps)^power nats.
+def capacity_objective(gamma=100.0, capacity=20.0, anneal_steps=100_000, anneal_power=1.0):
+    """γ · |KL − C| (Burgess et al. 2018, eq. 8), C = capacity · min(1, step / anneal_steps)^anneal_power nats.
 
-    power 1 is the paper's linear rise; 2 starts slowly. At KL = C the slope is 0, the middle of −γ and γ.
-    Raises ValueError unless γ, anneal_steps and power are positive, capacity is at least 0, and all are finite.
+    Power 1 is the paper's linear rise; 2 starts slowly. At KL = C the slope is 0, the middle of −γ and γ.
+    Raises ValueError unless γ, anneal_steps and anneal_power are positive, capacity is at least 0, and all are finite.
     """
-    _require_positive(gamma=gamma, anneal_steps=anneal_steps, power=power)
+    _require_positive(gamma=gamma, anneal_steps=anneal_steps, anneal_power=anneal_power)
     if not 0 <= capacity < math.inf:
         raise ValueError(f"capacity must be at least 0 nats and finite, not {capacity}")
 
     def annealed(step):
-        return capacity * min(1.0, step / anneal_steps) ** power
+        return capacity * min(1.0, step / anneal_steps) ** anneal_power
 
     def objective(kl, step):
         excess = kl - annealed(step)

@@ -1,0 +1,142 @@
+"""Train a β-VAE on dSprites: python examples/train_dsprites.py, and watch runs/dsprites/report.html grow."""
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import numba
+import numpy as np
+
+import tinybvae as tb
+from tinybvae.checkpoint import OPTIMIZERS
+from tinybvae.commandline import Parser, nonnegative_float, positive_float, positive_int, seed
+from tinybvae.report import FILES
+from tinybvae.vae import ARCHITECTURES
+
+DEFAULTS = {"steps": 12_000, "batch_size": 64, "learning_rate": 5e-4, "latents": 10, "seed": 0,
+            "objective": "capacity", "gamma": 100.0, "capacity": 20.0, "anneal_steps": 12_000, "anneal_power": 2.0,
+            "beta": 4.0, "architecture": "burgess2018", "optimizer": "Adam", "data": None, "checkpoint_every": 1000}
+PRESETS = {
+    "seed": {"steps": 100_000, "gamma": 100.0, "capacity": 20.0, "anneal_steps": 100_000, "anneal_power": 1.0},
+    "burgess2018": {"steps": 100_000, "gamma": 1000.0, "capacity": 25.0, "anneal_steps": 100_000, "anneal_power": 1.0},
+    "higgins2017": {"steps": 100_000, "objective": "beta", "beta": 4.0, "architecture": "higgins2017",
+                    "optimizer": "Adagrad", "learning_rate": 1e-2},
+}
+OBJECTIVES = {"capacity": (tb.capacity_objective, ("gamma", "capacity", "anneal_steps", "anneal_power")),
+              "beta": (tb.beta_objective, ("beta",))}
+MAY_CHANGE = ("steps", "checkpoint_every", "data")  # when a run is resumed
+
+
+def parse(parser):
+    """The options given, by name; what was not given is absent."""
+    add = parser.add_argument
+    add("--steps", type=positive_int)
+    add("--batch-size", type=positive_int)
+    add("--learning-rate", type=positive_float)
+    add("--latents", type=positive_int)
+    add("--seed", type=seed, help="of the weights, the images' order and the noise")
+    add("--objective", choices=OBJECTIVES, help="capacity: gamma |KL - C| (Burgess et al.); beta: beta KL (Higgins et al.)")
+    add("--gamma", type=positive_float)
+    add("--capacity", type=nonnegative_float, metavar="NATS", help="C's last value")
+    add("--anneal-steps", type=positive_int, help="steps in which C rises from 0")
+    add("--anneal-power", type=positive_float, help="C rises as (step / anneal-steps) to this power")
+    add("--beta", type=positive_float)
+    add("--preset", choices=PRESETS, help="published settings; other options override them")
+    add("--data", metavar="PATH", help="DeepMind's dsprites .npz or .hdf5; default: rendered on demand")
+    add("--out", type=Path, metavar="FOLDER")
+    add("--threads", type=positive_int, help="default: all; the result does not depend on it")
+    add("--checkpoint-every", type=positive_int, metavar="STEPS")
+    add("--resume", action="store_true", help="go on with the run in --out; only " + ", ".join(MAY_CHANGE) + " may change")
+    return vars(parser.parse_args())
+
+
+def fresh(out, asked):
+    """A new run. Raises ValueError if `out` is in use, or for options that the chosen objective does not have."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: give a folder")
+    if any(path.name in ("checkpoint.h5", *FILES) or path.match("z*.gif") for path in out.glob("*")):
+        raise ValueError(f"--out {out} already holds a run: go on with it by --resume, or give another folder")
+    settings = {**DEFAULTS, **asked}
+    for objective, (_, names) in OBJECTIVES.items():
+        for name in names:
+            if objective != settings["objective"]:
+                if name in asked:
+                    raise ValueError(f"--{name.replace('_', '-')} belongs to --objective {objective}, "
+                                     f"not to {settings['objective']}")
+                del settings[name]
+    model = tb.BetaVAE(settings["latents"], settings["seed"], architecture=ARCHITECTURES[settings["architecture"]])
+    optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters, learning_rate=settings["learning_rate"])
+    rng = np.random.default_rng([settings["seed"], 1])  # another stream than the weights'
+    return tb.Run(model, optimizer, rng, settings=settings)
+
+
+def resumed(checkpoint, asked):
+    """The run in a checkpoint. Raises ValueError if it was made with other settings than those asked for."""
+    run = tb.load(checkpoint)
+    for name, value in asked.items():
+        if name not in MAY_CHANGE and run.settings.get(name) != value:
+            raise ValueError(f"{checkpoint} was made with {name} {run.settings.get(name)}, not {value}: "
+                             f"resume it without that option, or give another --out")
+    run.settings.update({name: value for name, value in asked.items() if name in MAY_CHANGE})
+    if run.settings["steps"] < run.step:
+        raise ValueError(f"{checkpoint} is at step {run.step} already: give --steps of at least that")
+    return run
+
+
+def command(settings):
+    """The command line that makes a run with these settings, every one spelled out."""
+    shown = [f"--preset {settings['architecture']}"] if settings["architecture"] != DEFAULTS["architecture"] else []
+    hidden = ("architecture", "optimizer", "checkpoint_every")
+    shown += [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in settings.items()
+              if name not in hidden and value is not None]
+    return " ".join(["python examples/train_dsprites.py", *shown])
+
+
+def main():
+    parser = Parser(argument_default=argparse.SUPPRESS, description=__doc__)
+    given = parse(parser)
+    out, resume = given.pop("out", Path("runs/dsprites")), given.pop("resume", False)
+    threads = given.pop("threads", numba.config.NUMBA_NUM_THREADS)
+    asked = {**PRESETS.get(given.pop("preset", None), {}), **given}
+    checkpoint = out / "checkpoint.h5"
+    try:
+        if threads > numba.config.NUMBA_NUM_THREADS:
+            raise ValueError(f"--threads {threads}: at most {numba.config.NUMBA_NUM_THREADS} on this machine")
+        numba.set_num_threads(threads)
+        if resume and not checkpoint.exists():
+            print(f"nothing to resume in {out}: starting fresh")
+        run = resumed(checkpoint, asked) if resume and checkpoint.exists() else fresh(out, asked)
+        settings = run.settings
+        sprites = tb.DSprites(settings["data"])
+        out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+    def keep(run):
+        tb.save(run, checkpoint)
+        tb.write_report(run, sprites, out, command(settings))
+
+    print(f"{command(settings)}\n{len(sprites)} images; results in {out}")
+    objective, names = OBJECTIVES[settings["objective"]]
+    start = time.perf_counter()
+    try:
+        tb.save(run, checkpoint)  # before the first step: from here on, nothing is lost
+        finished = tb.train(run, sprites, objective(**{name: settings[name] for name in names}), settings["steps"],
+                            settings["batch_size"], settings["checkpoint_every"], keep)
+    except (FloatingPointError, OSError) as error:
+        parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}\n")
+
+    print(f"\n{'z':>3}  {'parameter':12} share  variance  KL (nats)")
+    for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
+        print("{z:>3}  {factor:12} {share:5.2f}  {variance:8.4f}  {kl:9.2f}".format(**latent))
+    print(f"MIG {measured['mig']:.3f} after {run.step} steps; {(time.perf_counter() - start) / 60:.1f} minutes; "
+          f"see {out / 'report.html'}")
+    if not finished:
+        print(f"stopped early; go on with: {shlex.join([*sys.argv, *([] if resume else ['--resume'])])}")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

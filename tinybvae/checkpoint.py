@@ -1,0 +1,133 @@
+"""A run on disk: HDF5, written whole or not at all, and checked against its own digest before it is opened.
+
+The first 512 bytes of a checkpoint hold, as text, the SHA-256 of the rest, which is plain HDF5 (a "user block": any
+HDF5 tool opens the file). HDF5 itself neither notices flipped bits nor survives all of them.
+"""
+
+import hashlib
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from tinybvae.optimizers import Adagrad, Adam, Optimizer
+from tinybvae.vae import ARCHITECTURES, BetaVAE
+
+FORMAT = "tinybvae checkpoint 1"
+USER_BLOCK = 512
+OPTIMIZERS = {optimizer.__name__: optimizer for optimizer in (Adam, Adagrad)}
+
+
+@dataclass
+class Run:
+    """All that the next training step depends on, and all that the past ones have left to show."""
+
+    model: BetaVAE
+    optimizer: Optimizer
+    rng: np.random.Generator
+    step: int = 0                                 # updates done
+    history: list = field(default_factory=list)   # rows of `history_columns`
+    settings: dict = field(default_factory=dict)  # the configuration, as JSON can hold it
+
+    @property
+    def history_columns(self):
+        return ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(self.model.latents))]
+
+
+def write_atomically(path, data):
+    """Put bytes into a file so that, killed at any moment, it holds either what it held before or all of `data`.
+
+    The temporary file's name is fixed: what a killed writer leaves behind, the next one overwrites.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename itself is on disk once the folder is
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def save(run, path):
+    """Write the run to a checkpoint file, atomically. The same run gives the same bytes."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", userblock_size=USER_BLOCK) as file:
+        model, optimizer = run.model, run.optimizer
+        file.attrs["model"] = json.dumps({
+            "architecture": model.architecture.__name__, "latents": model.latents, "dtype": model.dtype.name,
+            "image_shape": model.image_shape})
+        for name, array in model.parameters.items():
+            file[f"parameters/{name}"] = array
+        file.attrs["optimizer"] = json.dumps(
+            {"name": type(optimizer).__name__, "settings": optimizer.settings, "t": optimizer.t})
+        for moment, arrays in optimizer.moments.items():
+            for name, array in arrays.items():
+                file[f"moments/{moment}/{name}"] = array
+        file.attrs["run"] = json.dumps(
+            {"step": run.step, "rng": run.rng.bit_generator.state, "settings": run.settings})
+        file["history"] = np.array(run.history, np.float64).reshape(-1, len(run.history_columns))
+        file["history"].attrs["columns"] = json.dumps(run.history_columns)
+    content = buffer.getvalue()[USER_BLOCK:]
+    write_atomically(path, _user_block(content) + content)
+
+
+def load(path):
+    """The run in a checkpoint file. Raises ValueError if it is missing, damaged, or not a checkpoint."""
+    with _open(path) as file:
+        model = _read_model(file)
+        description, state = json.loads(file.attrs["optimizer"]), json.loads(file.attrs["run"])
+        optimizer = OPTIMIZERS[description["name"]](model.parameters, **description["settings"])
+        optimizer.t = description["t"]
+        for moment, arrays in optimizer.moments.items():
+            for name, array in arrays.items():
+                file[f"moments/{moment}/{name}"].read_direct(array)
+        rng = np.random.default_rng()
+        rng.bit_generator.state = state["rng"]
+        return Run(model, optimizer, rng, state["step"], file["history"][()].tolist(), state["settings"])
+
+
+def load_model(path):
+    """The model in a checkpoint file. Raises ValueError if it is missing, damaged, or not a checkpoint."""
+    with _open(path) as file:
+        return _read_model(file)
+
+
+def _user_block(content):
+    text = f"{FORMAT}\nsha256 of all after byte {USER_BLOCK}: {hashlib.sha256(content).hexdigest()}\n"
+    return text.encode().ljust(USER_BLOCK, b"\0")
+
+
+def _open(path):
+    try:
+        data = Path(path).read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ValueError(f"{path}: no such checkpoint file") from error
+    if not data.startswith(FORMAT.encode()):
+        raise ValueError(f"{path}: not a {FORMAT}, or damaged from the start")
+    if data[:USER_BLOCK] != _user_block(data[USER_BLOCK:]):
+        raise ValueError(f"{path}: damaged, its digest does not match; an older copy may be whole")
+    return h5py.File(io.BytesIO(data), "r")
+
+
+def _read_model(file):
+    description = json.loads(file.attrs["model"])
+    if description["architecture"] not in ARCHITECTURES:
+        raise ValueError(f"the model's architecture is {description['architecture']!r}; "
+                         f"only {' and '.join(ARCHITECTURES)} can be loaded")
+    model = BetaVAE(**{**description, "architecture": ARCHITECTURES[description["architecture"]]})
+    for name, array in model.parameters.items():
+        file[f"parameters/{name}"].read_direct(array)
+    return model

@@ -1,0 +1,37 @@
+"""Command lines that answer wrong input with one line on stderr and exit code 2."""
+
+import argparse
+import math
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line, without the usage."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def positive_int(text):
+    return _checked(int, text, lambda number: number >= 1, "a whole number of at least 1")
+
+
+def seed(text):
+    return _checked(int, text, lambda number: number >= 0, "a whole number of at least 0")
+
+
+def positive_float(text):
+    return _checked(float, text, lambda number: 0 < number < math.inf, "a positive number")
+
+
+def nonnegative_float(text):
+    return _checked(float, text, lambda number: 0 <= number < math.inf, "a number of at least 0")
+
+
+def _checked(kind, text, allowed, wanted):
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not allowed(number):
+        raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
+    return number

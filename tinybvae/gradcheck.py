@@ -1,0 +1,77 @@
+"""Central differences: is a derivative written by hand the derivative of its function?
+
+    (L(x + h v) − L(x − h v)) / 2h  =  ⟨∂L/∂x, v⟩ + O(h²)
+
+along a direction v. Each check returns relative errors; below 1e-6 in float64 is right, a wrong formula gives 1e-2 and
+more. A point where the function has a kink (a ReLU's input within h of 0) tells nothing: draw another.
+"""
+
+import numpy as np
+
+
+def relative_error(a, b):
+    """‖a − b‖ / (‖a‖ + ‖b‖), of arrays or numbers; 0 if both are 0."""
+    a, b = np.asarray(a), np.asarray(b)
+    scale = np.linalg.norm(a) + np.linalg.norm(b)
+    return float(np.linalg.norm(a - b) / scale) if scale else 0.0
+
+
+def numerical_gradient(function, x, h=1e-5):
+    """∂ function() / ∂x of a function that reads the float64 array x, one element after the other. x stays as it was."""
+    gradient = np.empty_like(x)
+    for place in np.ndindex(x.shape):
+        gradient[place] = directional_derivative(function, x, _unit(x, place), h)
+    return gradient
+
+
+def directional_derivative(function, x, v, h=1e-5):
+    """d function() / dx along v, of a function that reads the float64 array x. x stays as it was."""
+    if x.dtype != np.float64:
+        raise ValueError(f"central differences need float64, not {x.dtype}")
+    before = x.copy()
+    x[...] = before + h * v
+    above = function()
+    x[...] = before - h * v
+    below = function()
+    x[...] = before
+    return (above - below) / (2 * h)
+
+
+def check_layer(layer, x, rng, h=1e-5):
+    """The relative errors {"x": …, "weight": …} of a layer's `backward` at x, for L = ⟨forward(x), dy⟩, dy random.
+
+    A layer is anything with forward(x), backward(dy), parameters and gradients; all its arrays float64.
+    """
+    x = x.copy()
+    dy = rng.standard_normal(layer.forward(x).shape)
+    gradients = {"x": layer.backward(dy), **layer.gradients}
+
+    def loss():
+        return float((layer.forward(x) * dy).sum())
+
+    return {name: relative_error(numerical_gradient(loss, array, h), gradients[name])
+            for name, array in {"x": x, **layer.parameters}.items()}
+
+
+def check_model(model, images, noise, objective, step, rng, h=1e-7, directions=3):
+    """The relative error of `loss_and_gradients` along random directions in each parameter array: {name: error}.
+
+    Of thousands of ReLUs, one may have its kink within ±h v. That spoils one direction, a mistake spoils all: the
+    best of a few counts.
+    """
+    def loss():
+        return model.loss_and_gradients(images, noise, objective, step).total
+
+    def error(p, gradient):
+        v = rng.standard_normal(p.shape)
+        return relative_error(directional_derivative(loss, p, v, h), (gradient * v).sum())
+
+    loss()
+    gradients = model.gradients
+    return {name: min(error(p, gradients[name]) for _ in range(directions)) for name, p in model.parameters.items()}
+
+
+def _unit(x, place):
+    v = np.zeros_like(x)
+    v[place] = 1
+    return v
