@@ -1,6 +1,7 @@
 """Train a β-VAE on dSprites: python examples/train_dsprites.py, and watch runs/dsprites/report.html grow."""
 
 import argparse
+import json
 import shlex
 import sys
 import time
@@ -56,8 +57,10 @@ def fresh(out, asked):
     """A new run. Raises ValueError if `out` is in use, or for options that the chosen objective does not have."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
-    if any(path.name in ("checkpoint.h5", *FILES) or path.match("z*.gif") for path in out.glob("*")):
-        raise ValueError(f"--out {out} already holds a run: go on with it by --resume, or give another folder")
+    for path in out.glob("*"):
+        if path.name in ("checkpoint.h5", *FILES) or path.match("z*.gif"):
+            raise ValueError(f"--out {out} already holds a run ({path.name}): go on with it by --resume, "
+                             f"or give another folder")
     settings = {**DEFAULTS, **asked}
     for objective, (_, names) in OBJECTIVES.items():
         for name in names:
@@ -128,13 +131,14 @@ def main():
     except (FloatingPointError, OSError) as error:
         parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}\n")
 
+    measured = json.loads((out / "metrics.json").read_text())
     print(f"\n{'z':>3}  {'parameter':12} share  variance  KL (nats)")
     for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
         print("{z:>3}  {factor:12} {share:5.2f}  {variance:8.4f}  {kl:9.2f}".format(**latent))
     print(f"MIG {measured['mig']:.3f} after {run.step} steps; {(time.perf_counter() - start) / 60:.1f} minutes; "
           f"see {out / 'report.html'}")
     if not finished:
-        print(f"stopped early; go on with: {shlex.join([*sys.argv, *([] if resume else ['--resume'])])}")
+        print(f"stopped early; go on with: python {shlex.join([*sys.argv, *([] if resume else ['--resume'])])}")
         sys.exit(130)
 
 

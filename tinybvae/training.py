@@ -24,6 +24,15 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
     model, optimizer, rng = run.model, run.optimizer, run.rng
     _compile(model, sprites, objective)
     busy, first = 0.0, run.step  # seconds of training, without compilation and checkpoints
+    line = "nothing left to do"
+
+    def keep():
+        _require_finite(model.parameters, run.step)
+        if bar.disable:  # not a terminal: a plain line instead
+            print(f"step {run.step}/{steps}: {line}", flush=True)
+        if checkpoint:
+            checkpoint(run)
+
     with (_interrupted() as interrupted, np.errstate(over="ignore", invalid="ignore"),
           tqdm(total=steps, initial=run.step, unit="step", disable=None) as bar):
         while run.step < steps and not interrupted:
@@ -44,12 +53,9 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
                     f"KL-C {losses.kl - capacity:+.2f}, {(run.step - first) * batch_size / busy:,.0f} images/s")
             bar.set_postfix_str(line, refresh=False)
             bar.update()
-            if run.step % checkpoint_every == 0 or run.step == steps or interrupted:
-                _require_finite(model.parameters, run.step)
-                if bar.disable:  # not a terminal: a plain line instead
-                    print(f"step {run.step}/{steps}: {line}", flush=True)
-                if checkpoint:
-                    checkpoint(run)
+            if run.step % checkpoint_every == 0 and run.step < steps and not interrupted:
+                keep()
+        keep()
     return run.step >= steps
 
 
