@@ -134,7 +134,7 @@ def main():
     measured = json.loads((out / "metrics.json").read_text())
     print(f"\n{'z':>3}  {'parameter':12} share  variance  KL (nats)")
     for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
-        print("{z:>3}  {factor:12} {share:5.2f}  {variance:8.4f}  {kl:9.2f}".format(**latent))
+        print("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
     print(f"MIG {measured['mig']:.3f} after {run.step} steps; {(time.perf_counter() - start) / 60:.1f} minutes; "
           f"see {out / 'report.html'}")
     if not finished:

@@ -87,7 +87,7 @@ def save(run, path):
 def load(path):
     """The run in a checkpoint file. Raises ValueError if it is missing, damaged, or not a checkpoint."""
     with _open(path) as file:
-        model = _read_model(file)
+        model = _read_model(file, path)
         description, state = json.loads(file.attrs["optimizer"]), json.loads(file.attrs["run"])
         optimizer = OPTIMIZERS[description["name"]](model.parameters, **description["settings"])
         optimizer.t = description["t"]
@@ -102,7 +102,7 @@ def load(path):
 def load_model(path):
     """The model in a checkpoint file. Raises ValueError if it is missing, damaged, or not a checkpoint."""
     with _open(path) as file:
-        return _read_model(file)
+        return _read_model(file, path)
 
 
 def _user_block(content):
@@ -118,14 +118,14 @@ def _open(path):
     if not data.startswith(FORMAT.encode()):
         raise ValueError(f"{path}: not a {FORMAT}, or damaged from the start")
     if data[:USER_BLOCK] != _user_block(data[USER_BLOCK:]):
-        raise ValueError(f"{path}: damaged, its digest does not match; an older copy may be whole")
+        raise ValueError(f"{path}: damaged: its digest is not that of its content")
     return h5py.File(io.BytesIO(data), "r")
 
 
-def _read_model(file):
+def _read_model(file, path):
     description = json.loads(file.attrs["model"])
     if description["architecture"] not in ARCHITECTURES:
-        raise ValueError(f"the model's architecture is {description['architecture']!r}; "
+        raise ValueError(f"{path}: its architecture is {description['architecture']!r}; "
                          f"only {' and '.join(ARCHITECTURES)} can be loaded")
     model = BetaVAE(**{**description, "architecture": ARCHITECTURES[description["architecture"]]})
     for name, array in model.parameters.items():

@@ -10,11 +10,11 @@ UNUSED = 0.05  # nor one with less KL than this, in nats: its mean may follow a 
 
 
 def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=250):
-    """Images drawn with replacement: their classes (samples, K), and mean and variance (samples, D) of q(z|x)."""
+    """Images drawn with replacement: their classes (samples, K), and mean and logvar (samples, D) of q(z|x)."""
     index = np.random.default_rng(seed).integers(len(sprites), size=samples)
     batches = [model.encode(sprites.images(index[start:start + batch_size])) for start in range(0, samples, batch_size)]
     mean, logvar = (np.concatenate(arrays) for arrays in zip(*batches))
-    return sprites.classes(index), mean, np.exp(logvar)
+    return sprites.classes(index), mean, logvar
 
 
 def entropy(labels):

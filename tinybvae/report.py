@@ -10,6 +10,7 @@ import numpy as np
 
 from tinybvae import figures, metrics
 from tinybvae.checkpoint import write_atomically
+from tinybvae.losses import gaussian_kl
 
 SEED_IMAGE = (1, 2, 5, 16, 16)  # the factor classes whose means every traversal starts from: an ellipse
 FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",
@@ -53,8 +54,8 @@ def describe(run, sprites):
     Of each latent: the factor it knows most of, and that share (`metrics`); its posterior variance at the seed image;
     its KL in nats, in the mean over the sampled images.
     """
-    classes, means, variances = metrics.encode_samples(run.model, sprites)
-    kl = ((means.astype(np.float64) ** 2 + variances - 1 - np.log(variances)) / 2).mean(axis=0)
+    classes, means, logvars = metrics.encode_samples(run.model, sprites)
+    kl, _, _ = gaussian_kl(means, logvars)
     shares = metrics.known_shares(means, classes)
     mean, logvar = (array[0] for array in run.model.encode(sprites.images([nearest(sprites, SEED_IMAGE)])))
     latents = [{"z": d, "factor": factor, "share": share, "variance": float(variance), "kl": float(nats)}
@@ -89,7 +90,7 @@ def _page(measured, order, files, command):
 
     rows = "".join(
         f'<tr><td>z{latent["z"]}<td>{image("z%d.gif" % latent["z"])}<td>{html.escape(latent["factor"])}'
-        f'<td class="number">{latent["share"]:.2f}<td class="number">{latent["variance"]:.4f}'
+        f'<td class="number">{latent["share"]:.2f}<td class="number">{latent["variance"]:.2g}'
         f'<td class="number">{latent["kl"]:.2f}</tr>\n'
         for latent in (measured["latents"][d] for d in order))
     settings = "".join(f"<tr><td>{html.escape(name)}<td>{html.escape(str(value))}</tr>\n"

@@ -1,0 +1,16 @@
+"""What tinybvae is and needs: `pip install .`, or `pip install ".[test]"` with what its tests need."""
+
+from setuptools import setup
+
+setup(
+    name="tinybvae",
+    version="0.1.0",
+    description="A β-VAE from scratch, made to be read: manual backpropagation in NumPy, Numba kernels, no framework",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=["tinybvae"],
+    python_requires=">=3.10",
+    install_requires=["numpy>=1.26", "numba>=0.60", "h5py>=3.10", "matplotlib>=3.8", "imageio>=2.31", "tqdm>=4.66"],
+    extras_require={"test": ["pytest>=7.4"]},
+)

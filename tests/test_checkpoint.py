@@ -1,0 +1,104 @@
+"""A checkpoint holds all of a run, is written whole or not at all, and is believed only if its digest matches."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+import tinybvae as tb
+from tinybvae.checkpoint import write_atomically
+
+
+def small_run(optimizer=tb.Adam, **model):
+    model = tb.BetaVAE(3, seed=4, image_shape=(16, 16, 1), **model)
+    run = tb.Run(model, optimizer(model.parameters, 1e-3), np.random.default_rng(5), settings={"seed": 4})
+    images, noise = run.rng.integers(0, 2, (4, 16, 16, 1)), run.rng.standard_normal((4, 3))
+    losses = model.loss_and_gradients(images, noise, tb.beta_objective(), 0)
+    run.optimizer.update(model.gradients)
+    run.history.append([0, *losses[:3], 0.0, *losses.kl_per_latent.tolist()])
+    run.step = 1
+    return run
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": np.float64, "architecture": tb.higgins2017, "optimizer": tb.Adagrad}])
+def test_everything_comes_back(tmp_path, options):
+    run, path = small_run(**options), tmp_path / "a.h5"
+    tb.save(run, path)
+    back = tb.load(path)
+    for name, p in run.model.parameters.items():
+        assert p.dtype == back.model.parameters[name].dtype and (p == back.model.parameters[name]).all()
+    for moment, arrays in run.optimizer.moments.items():
+        assert all((array == back.optimizer.moments[moment][name]).all() for name, array in arrays.items())
+    assert type(back.optimizer) is type(run.optimizer) and back.optimizer.settings == run.optimizer.settings
+    assert (back.optimizer.t, back.step, back.history, back.settings) == (1, 1, run.history, {"seed": 4})
+    assert back.optimizer.parameters["encoder.latent.bias"] is back.model.parameters["encoder.latent.bias"]
+    assert back.rng.random() == run.rng.random()
+    tb.save(tb.load(path), tmp_path / "b.h5")
+    assert path.read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_load_model(tmp_path):
+    run, images = small_run(), np.ones((2, 16, 16, 1))
+    tb.save(run, tmp_path / "a.h5")
+    model = tb.load_model(tmp_path / "a.h5")
+    np.testing.assert_array_equal(model.encode(images), run.model.encode(images))
+
+
+def test_any_hdf5_tool_reads_it(tmp_path):
+    run = small_run()
+    tb.save(run, tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(file["parameters/encoder.conv1.weight"][()],
+                                      run.model.parameters["encoder.conv1.weight"])
+
+
+def test_damage_is_noticed(tmp_path):
+    path = tmp_path / "a.h5"
+    tb.save(small_run(), path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    damaged = [whole[:kept] for kept in (0, 5, 511, 512, 3000, len(whole) - 1)] + [whole + b"\0"]
+    for place in (0, 30, 70, 300, 511, 512, *rng.integers(512, len(whole), 20)):
+        damaged.append(whole[:place] + bytes([whole[place] ^ 1 << rng.integers(8)]) + whole[place + 1:])
+    for data in damaged:
+        path.write_bytes(data)
+        for read in (tb.load, tb.load_model):
+            with pytest.raises(ValueError, match="a.h5: .*(damaged|not a tinybvae checkpoint)"):
+                read(path)
+
+
+def test_files_that_are_no_checkpoints(tmp_path):
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["x"] = 1
+    for path in (tmp_path / "foreign.h5", tmp_path / "none.h5", tmp_path):
+        with pytest.raises(ValueError, match=f"{path.name}: "):
+            tb.load(path)
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, moment):
+    path = tmp_path / "a"
+    write_atomically(path, b"old")
+
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        if moment == "write":
+            patch.setattr("builtins.open", fail)
+        else:
+            patch.setattr(os, moment, fail)
+        with pytest.raises(OSError):
+            write_atomically(path, b"new")
+    assert path.read_bytes() == b"old" and [*tmp_path.iterdir()] == [path]
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new" and [*tmp_path.iterdir()] == [path]
+
+
+def test_models_that_cannot_be_loaded_again(tmp_path):
+    def mine(latents, image_shape, rng, dtype):
+        return tb.higgins2017(latents, image_shape, rng, dtype)
+
+    tb.save(small_run(architecture=mine), tmp_path / "a.h5")
+    with pytest.raises(ValueError, match="a.h5: .*architecture is 'mine'"):
+        tb.load(tmp_path / "a.h5")

@@ -1,0 +1,94 @@
+"""The kernels compute what the plain twins compute, and the plain twins what the formula says."""
+
+import numba
+import numpy as np
+import pytest
+
+from tinybvae import kernels, reference
+
+SIZES = [  # N, H, W, C, O
+    (1, 1, 1, 1, 1), (7, 3, 5, 3, 5), (1, 2, 7, 5, 33), (7, 5, 2, 32, 1), (2, 4, 4, 1, 32), (17, 1, 3, 3, 31)]
+PRECISIONS = [(np.float32, 1e-5), (np.float64, 1e-13)]
+
+
+def draw(dtype, N, H, W, C, O):
+    rng = np.random.default_rng(0)
+    return (rng.standard_normal(shape).astype(dtype)
+            for shape in ((N, 2 * H, 2 * W, C), (4, 4, C, O), (N, H, W, O)))
+
+
+def all_three(module, big, w, small):
+    return module.conv2d(big, w), module.conv2d_transpose(small, w), module.conv2d_weight(big, small)
+
+
+def test_reference_is_the_formula():
+    big, w, small = draw(np.float64, 2, 3, 2, 3, 2)
+    wanted = np.zeros_like(small), np.zeros_like(big), np.zeros_like(w)
+    N, H, W, O = small.shape
+    for n, i, j, o, p, q, c in np.ndindex(N, H, W, O, 4, 4, 3):
+        y, x = 2 * i + p - 1, 2 * j + q - 1  # without the padding
+        if 0 <= y < 2 * H and 0 <= x < 2 * W:
+            wanted[0][n, i, j, o] += big[n, y, x, c] * w[p, q, c, o]
+            wanted[1][n, y, x, c] += small[n, i, j, o] * w[p, q, c, o]
+            wanted[2][p, q, c, o] += big[n, y, x, c] * small[n, i, j, o]
+    for have, want in zip(all_three(reference, big, w, small), wanted):
+        np.testing.assert_allclose(have, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype, tolerance", PRECISIONS)
+@pytest.mark.parametrize("size", SIZES)
+def test_kernels_are_their_plain_twins(size, dtype, tolerance):
+    big, w, small = draw(dtype, *size)
+    for have, want in zip(all_three(kernels, big, w, small), all_three(reference, big, w, small)):
+        assert have.dtype == dtype and have.shape == want.shape
+        np.testing.assert_allclose(have, want, rtol=tolerance, atol=tolerance * np.abs(want).max())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_adjoint_identity(size):
+    big, w, small = draw(np.float64, *size)
+    forward, transpose, weight = all_three(kernels, big, w, small)
+    inner = (forward * small).sum()
+    scale = np.linalg.norm(forward) * np.linalg.norm(small)
+    assert abs((big * transpose).sum() - inner) < 1e-13 * scale
+    assert abs((w * weight).sum() - inner) < 1e-13 * scale
+
+
+def test_kernels_take_views():
+    big, w, small = draw(np.float64, 3, 3, 5, 3, 5)
+    views = big[:, ::-1], w.transpose(1, 0, 2, 3), small[::-1, :, ::-1]
+    copies = [np.ascontiguousarray(view) for view in views]
+    for have, want in zip(all_three(kernels, *views), all_three(kernels, *copies)):
+        np.testing.assert_array_equal(have, want)
+
+
+def test_kernels_keep_infinities_and_nans():
+    big, w, small = draw(np.float32, 1, 2, 2, 1, 3)
+    big[0, 0, 0, 0], small[0, 0, 0, 0] = np.inf, np.nan
+    forward, transpose, weight = all_three(kernels, big, w, small)
+    assert not np.isfinite(forward).all() and np.isnan(transpose).any() and np.isnan(weight).any()
+
+
+@pytest.mark.parametrize("dtype, tolerance", PRECISIONS)
+@pytest.mark.parametrize("M, K, N", [(1, 1, 1), (7, 5, 3), (9, 33, 65), (64, 10, 32)])
+def test_matmul(M, K, N, dtype, tolerance):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)
+    for have in (kernels.matmul(a, b), kernels.matmul(np.asfortranarray(a), np.asfortranarray(b)),
+                 kernels.matmul(np.repeat(a, 2, axis=1)[:, ::2], np.repeat(b, 2, axis=0)[::2])):
+        assert have.dtype == dtype
+        np.testing.assert_allclose(have, a @ b, rtol=tolerance, atol=tolerance * 10)
+
+
+def test_bits_do_not_depend_on_threads():
+    big, w, small = draw(np.float32, 33, 5, 3, 5, 33)
+    most = numba.config.NUMBA_NUM_THREADS
+    results = []
+    try:
+        for threads in {1, most}:
+            numba.set_num_threads(threads)
+            results.append([*all_three(kernels, big, w, small), kernels.matmul(big.reshape(33, -1).T, small[:, 0, 0])])
+    finally:
+        numba.set_num_threads(most)
+    for arrays in zip(*results):
+        assert all((array == arrays[0]).all() for array in arrays)

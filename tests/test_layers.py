@@ -1,0 +1,77 @@
+"""Every layer's backward is the derivative of its forward."""
+
+import numpy as np
+import pytest
+
+import tinybvae as tb
+from tinybvae import gradcheck
+
+START = {"rng": np.random.default_rng(0), "dtype": np.float64}
+CASES = {
+    "linear": (tb.Linear(5, 3, **START), (7, 5)),
+    "linear, one example": (tb.Linear(33, 1, **START), (1, 33)),
+    "relu": (tb.ReLU(), (3, 4, 5)),
+    "tanh": (tb.Tanh(), (3, 4, 5)),
+    "reshape": (tb.Reshape(2, 6), (3, 4, 3)),
+    "conv": (tb.Conv2d(3, 5, **START), (2, 6, 4, 3)),
+    "conv, one pixel": (tb.Conv2d(1, 1, **START), (1, 2, 2, 1)),
+    "transpose": (tb.ConvTranspose2d(5, 3, **START), (2, 3, 2, 5)),
+    "transpose, one pixel": (tb.ConvTranspose2d(1, 1, **START), (1, 1, 1, 1)),
+    "sequential": (tb.Sequential(conv=tb.Conv2d(1, 3, **START), relu=tb.ReLU(), flatten=tb.Reshape(6),
+                                 linear=tb.Linear(6, 4, **START)), (2, 2, 4, 1)),
+}
+
+
+@pytest.mark.parametrize("layer, shape", CASES.values(), ids=CASES)
+def test_backward_is_the_derivative_of_forward(layer, shape):
+    rng = np.random.default_rng(1)
+    for p in layer.parameters.values():
+        p += rng.standard_normal(p.shape)  # biases too are not zero
+    errors = gradcheck.check_layer(layer, rng.standard_normal(shape), rng)
+    assert errors.keys() == {"x", *layer.parameters} and max(errors.values()) < 1e-8, errors
+
+
+@pytest.mark.parametrize("mistake", ["x", "weight", "bias"])
+def test_the_check_sees_a_wrong_gradient(mistake):
+    class Wrong(tb.Linear):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            if mistake == "x":
+                return dx[::-1]  # of the right size, but misrouted
+            self.gradients[mistake] = self.gradients[mistake] / len(dy)
+            return dx
+
+    rng = np.random.default_rng(0)
+    errors = gradcheck.check_layer(Wrong(3, 2, rng, np.float64), rng.standard_normal((4, 3)), rng)
+    assert {name for name, error in errors.items() if error > 1e-2} == {mistake}
+
+
+def test_the_check_refuses_float32():
+    with pytest.raises(ValueError, match="float64, not float32"):
+        gradcheck.check_layer(tb.ReLU(), np.ones((2, 3), np.float32), np.random.default_rng(0))
+
+
+def test_backward_assigns():
+    layer, x, dy = tb.Linear(3, 2, **START), np.ones((4, 3)), np.ones((4, 2))
+    for _ in range(2):
+        layer.forward(x)
+        layer.backward(dy)
+    np.testing.assert_array_equal(layer.gradients["bias"], [4, 4])
+
+
+@pytest.mark.parametrize("layer, fan_in", [(tb.Linear(300, 300, **START), 300), (tb.Conv2d(16, 64, **START), 256),
+                                           (tb.ConvTranspose2d(64, 16, **START), 256)], ids=lambda case: str(case)[:20])
+def test_he_start_keeps_the_second_moment(layer, fan_in):
+    weight = layer.parameters["weight"]
+    assert abs(weight.std() / np.sqrt(2 / fan_in) - 1) < .03 and not layer.parameters["bias"].any()
+
+
+@pytest.mark.parametrize("layer, shape, message", [
+    (tb.Linear(5, 3, **START), (2, 4), r"Linear takes arrays of shape \(N, 5\)"),
+    (tb.Conv2d(3, 5, **START), (2, 4, 4, 1), r"Conv2d takes arrays of shape \(N, …, …, 3\)"),
+    (tb.Conv2d(3, 5, **START), (2, 5, 4, 3), "must be even"),
+    (tb.ConvTranspose2d(3, 5, **START), (4, 4, 3), r"ConvTranspose2d takes arrays of shape \(N, …, …, 3\)"),
+], ids=lambda case: str(case)[:20])
+def test_wrong_shapes_are_named(layer, shape, message):
+    with pytest.raises(ValueError, match=message):
+        layer.forward(np.zeros(shape))

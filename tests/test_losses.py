@@ -1,0 +1,101 @@
+"""Both losses and both objectives: known values, derivatives, extremes."""
+
+import numpy as np
+import pytest
+
+import tinybvae as tb
+from tinybvae.gradcheck import numerical_gradient, relative_error
+
+
+def test_bernoulli_nll_known_values():
+    logits = np.array([[0., np.log(3)], [0., 0.]])
+    images = np.array([[1., 0.], [0., 1.]])
+    nll, _ = tb.bernoulli_nll(logits, images)  # p = .5 and .75: log 2 + log 4, and 2 log 2; the mean over the batch
+    assert nll == pytest.approx(2.5 * np.log(2), rel=1e-14)
+
+
+def test_bernoulli_nll_derivative():
+    rng = np.random.default_rng(0)
+    logits, images = 3 * rng.standard_normal((3, 4, 5, 1)), rng.integers(0, 2, (3, 4, 5, 1)).astype(float)
+    numerical = numerical_gradient(lambda: tb.bernoulli_nll(logits, images)[0], logits)
+    assert relative_error(numerical, tb.bernoulli_nll(logits, images)[1]) < 1e-9
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_saturated_logits_stay_exact(dtype):
+    logits, images = np.array([[1e4, -1e4, 1e4, -1e4]], dtype), np.array([[1, 0, 0, 1]], dtype)
+    nll, dlogits = tb.bernoulli_nll(logits, images)
+    assert nll == 2e4
+    np.testing.assert_array_equal(dlogits, [[0, 0, 1, -1]])
+    np.testing.assert_array_equal(tb.sigmoid(logits), [[1, 0, 1, 0]])
+
+
+def test_sigmoid_is_symmetric():
+    logits = np.linspace(-40, 40, 81)
+    np.testing.assert_allclose(tb.sigmoid(logits) + tb.sigmoid(-logits), 1, rtol=1e-15)
+    np.testing.assert_allclose(tb.sigmoid(logits), 1 / (1 + np.exp(-logits)), rtol=1e-14)
+
+
+def test_gaussian_kl_known_values():
+    kl, dmean, dlogvar = tb.gaussian_kl(np.zeros((2, 3)), np.zeros((2, 3)))
+    assert not kl.any() and not dmean.any() and not dlogvar.any()
+    mean, logvar = np.array([[1., 0.], [3., 0.]]), np.array([[0., np.log(4)], [0., np.log(4)]])
+    kl, _, _ = tb.gaussian_kl(mean, logvar)
+    np.testing.assert_allclose(kl, [2.5, 1.5 - np.log(2)], rtol=1e-14)  # ½ mean(1, 9); ½ (4 − 1 − log 4)
+
+
+def test_gaussian_kl_is_the_integral():
+    z = np.linspace(-30, 30, 200_001)
+    for mean, logvar in [(.7, -1.), (-2., .5)]:
+        log_q = -((z - mean) ** 2 / np.exp(logvar) + logvar) / 2
+        q = np.exp(log_q) / np.sqrt(2 * np.pi)
+        integral = (q * (log_q + z ** 2 / 2)).sum() * (z[1] - z[0])
+        kl, _, _ = tb.gaussian_kl(np.array([[mean]]), np.array([[logvar]]))
+        assert kl[0] == pytest.approx(integral, rel=1e-9)
+
+
+def test_gaussian_kl_is_never_negative():
+    rng = np.random.default_rng(0)
+    for scale in (1e-8, 1e-3, 1, 5):
+        mean, logvar = scale * rng.standard_normal((2, 1, 1000)).astype(np.float32)
+        assert (tb.gaussian_kl(mean, logvar)[0] >= 0).all()
+
+
+def test_gaussian_kl_derivative():
+    rng = np.random.default_rng(0)
+    mean, logvar = rng.standard_normal((2, 5, 3))
+    _, dmean, dlogvar = tb.gaussian_kl(mean, logvar)
+
+    def kl():
+        return tb.gaussian_kl(mean, logvar)[0].sum()
+
+    assert relative_error(numerical_gradient(kl, mean), dmean) < 1e-9
+    assert relative_error(numerical_gradient(kl, logvar), dlogvar) < 1e-9
+
+
+def test_beta_objective():
+    objective = tb.beta_objective(4.0)
+    assert objective(2.5, step=7) == (10.0, 4.0) and objective.capacity(7) == 0
+
+
+@pytest.mark.parametrize("kl, penalty, slope", [(3.0, 200.0, -100.0), (7.0, 200.0, 100.0), (5.0, 0.0, 0.0)])
+def test_capacity_objective_on_both_sides(kl, penalty, slope):
+    objective = tb.capacity_objective(gamma=100.0, capacity=20.0, anneal_steps=1000)
+    assert objective(kl, step=250) == (penalty, slope)  # C = 5
+
+
+def test_capacity_rises_and_stays():
+    linear = tb.capacity_objective(capacity=20.0, anneal_steps=1000)
+    slow = tb.capacity_objective(capacity=20.0, anneal_steps=1000, anneal_power=2)
+    assert [linear.capacity(step) for step in (0, 500, 1000, 10_000)] == [0, 10, 20, 20]
+    assert [slow.capacity(step) for step in (0, 500, 1000, 10_000)] == [0, 5, 20, 20]
+
+
+@pytest.mark.parametrize("make, settings", [
+    (tb.beta_objective, {"beta": 0}), (tb.beta_objective, {"beta": float("nan")}),
+    (tb.capacity_objective, {"gamma": -1}), (tb.capacity_objective, {"capacity": -1}),
+    (tb.capacity_objective, {"capacity": float("nan")}), (tb.capacity_objective, {"anneal_steps": 0}),
+    (tb.capacity_objective, {"anneal_power": float("inf")})])
+def test_objectives_refuse(make, settings):
+    with pytest.raises(ValueError, match=f"^{[*settings][0]} must be"):
+        make(**settings)

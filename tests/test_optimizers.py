@@ -1,0 +1,48 @@
+"""Adam and Adagrad against their papers' equations, number by number."""
+
+import numpy as np
+import pytest
+
+import tinybvae as tb
+
+GRADIENTS = [.3, -2., 0., 1e-4, 5.]
+
+
+def test_adam_is_algorithm_1():
+    rate, beta1, beta2, epsilon = 1e-2, .9, .999, 1e-8
+    theta, m, v, wanted = 1., 0., 0., []
+    for t, g in enumerate(GRADIENTS, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g ** 2
+        theta -= rate * (m / (1 - beta1 ** t)) / ((v / (1 - beta2 ** t)) ** .5 + epsilon)
+        wanted.append(theta)
+    p = np.ones((2, 3))
+    adam, have = tb.Adam({"p": p}, rate), []
+    for g in GRADIENTS:
+        adam.update({"p": np.full_like(p, g)})
+        have.append(p[1, 2])
+    np.testing.assert_allclose(have, wanted, rtol=1e-13)
+    assert adam.t == len(GRADIENTS)
+
+
+def test_adam_first_step_is_the_rate():
+    p, g = np.zeros(3), np.array([1e-3, -20., 7.])
+    tb.Adam({"p": p}, learning_rate=.1).update({"p": g})
+    np.testing.assert_allclose(p, -.1 * np.sign(g), rtol=1e-4)
+
+
+def test_adagrad():
+    p, v, wanted = np.ones(2), 0., 1.
+    adagrad = tb.Adagrad({"p": p}, learning_rate=.1)
+    for g in GRADIENTS:
+        v += g ** 2
+        wanted -= .1 * g / (v ** .5 + 1e-10)
+        adagrad.update({"p": np.full(2, g)})
+    np.testing.assert_allclose(p, wanted, rtol=1e-13)
+
+
+@pytest.mark.parametrize("optimizer", [tb.Adam, tb.Adagrad])
+@pytest.mark.parametrize("rate", [0, -1e-3, float("nan"), float("inf")])
+def test_rates_that_are_none(optimizer, rate):
+    with pytest.raises(ValueError, match="learning_rate must be positive and finite"):
+        optimizer({"p": np.ones(2)}, rate)

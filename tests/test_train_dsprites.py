@@ -1,0 +1,199 @@
+"""examples/train_dsprites.py as a user runs it: its outputs, killed and resumed, and given wrong input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+import tinybvae as tb
+
+ROOT = Path(__file__).parent.parent
+COMMAND = [sys.executable, str(ROOT / "examples/train_dsprites.py")]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+SMALL = ["--steps", "25", "--batch-size", "8", "--latents", "6", "--checkpoint-every", "10"]
+
+
+def run(*options, **keywords):
+    return subprocess.run([*COMMAND, *map(str, options)], env=ENVIRONMENT, capture_output=True, text=True, **keywords)
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder and the output of a small run."""
+    out = tmp_path_factory.mktemp("run") / "new" / "folder"
+    done = run(*SMALL, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_it_writes_everything(finished):
+    out, _ = finished
+    assert {path.name for path in out.iterdir()} == {
+        "checkpoint.h5", "history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png",
+        "traversals.gif", "report.html", *(f"z{d}.gif" for d in range(6))}
+
+
+def test_the_output_tells(finished):
+    out, text = finished
+    for expected in ("compiling", "step 10/25: total", "step 25/25: total", "KL-C", "images/s", "parameter", "MIG",
+                     str(out / "report.html")):
+        assert expected in text
+
+
+def test_history(finished):
+    header, *rows = (finished[0] / "history.csv").read_text().splitlines()
+    assert header == "step,total,reconstruction,kl,capacity," + ",".join(f"kl_z{d}" for d in range(6))
+    rows = np.array([row.split(",") for row in rows], float)
+    assert rows[:, 0].tolist() == [0, 10, 20]
+    step, total, reconstruction, kl, capacity, *each = rows.T
+    np.testing.assert_allclose(capacity, 20 * (step / 12_000) ** 2)
+    np.testing.assert_allclose(total, reconstruction + 100 * np.abs(kl - capacity))
+    np.testing.assert_allclose(kl, np.sum(each, axis=0))
+
+
+def test_metrics(finished):
+    out, _ = finished
+    measured = json.loads((out / "metrics.json").read_text())
+    model, sprites = tb.load_model(out / "checkpoint.h5"), tb.DSprites()
+    _, logvar = model.encode(sprites.images(sprites.index([[1, 2, 5, 16, 16]])))
+    assert [latent["z"] for latent in measured["latents"]] == [*range(6)]
+    np.testing.assert_allclose([latent["variance"] for latent in measured["latents"]], np.exp(logvar[0]), rtol=1e-5)
+    assert all(latent["factor"] in ("?", *sprites.factor_names) and latent["kl"] >= 0
+               for latent in measured["latents"])
+    assert measured["step"] == 25 and 0 <= measured["mig"] <= 1 and measured["settings"]["gamma"] == 100
+
+
+def test_pictures(finished):
+    out, _ = finished
+    for name in ("loss.png", "reconstructions.png", "traversals.png"):
+        assert imageio.imread(out / name)[..., :3].std() > 1
+    film = imageio.imread(out / "z0.gif")
+    assert len(film) == 48 and film.shape[1:3] == (136, 132)
+    assert imageio.improps(out / "z0.gif").n_images == 48 and imageio.immeta(out / "z0.gif")["loop"] == 0
+    assert (film[1] == film[-1]).all() and (film[0] != film[24]).any()  # there and back
+    assert imageio.imread(out / "traversals.gif").shape[:3] == (48, 2 * 136, 5 * 132)
+
+
+def test_the_report_is_self_contained(finished):
+    out, _ = finished
+    page = (out / "report.html").read_text(encoding="utf-8")
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert len(sources) == 6 + 3 and all(source.startswith("data:image/") for source in sources)
+    assert "http" not in page and "--steps 25 --batch-size 8" in page and "batch_size" in page
+
+
+def test_a_run_is_not_overwritten(finished):
+    out, before = finished[0], content(finished[0])
+    done = run(*SMALL, "--out", out)
+    assert done.returncode == 2 and "already holds a run" in done.stderr and done.stderr.count("\n") == 1
+    assert content(out) == before
+
+
+def test_killed_and_resumed_is_uninterrupted(tmp_path, finished):
+    out = tmp_path / "run"
+    for wait in (0, 1):  # until the first checkpoint; and a moment longer
+        process = subprocess.Popen([*COMMAND, *SMALL, "--steps", "100000", "--checkpoint-every", "1", "--out", out,
+                                    *(["--resume"] if wait else [])], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (out / "checkpoint.h5").exists() and time.monotonic() < deadline:
+            time.sleep(.01)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert tb.load(out / "checkpoint.h5").step < 25
+    done = run("--resume", "--out", out, "--steps", 25, "--checkpoint-every", 10)
+    assert done.returncode == 0, done.stderr
+    assert content(out) == content(finished[0])
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path):
+    process = subprocess.Popen([*COMMAND, *SMALL, "--steps", "100000", "--out", tmp_path], env=ENVIRONMENT,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "step 10/" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    text, errors = process.communicate(timeout=120)
+    assert process.returncode == 130 and not errors
+    assert "go on with" in text and "--resume" in text and tb.load(tmp_path / "checkpoint.h5").step >= 10
+
+
+def test_nothing_to_resume(tmp_path):
+    done = run(*SMALL, "--steps", 1, "--out", tmp_path / "run", "--resume", "--threads", 1)
+    assert done.returncode == 0 and "nothing to resume" in done.stdout and (tmp_path / "run/report.html").exists()
+
+
+def test_presets(tmp_path):
+    done = run("--preset", "higgins2017", "--steps", 2, "--batch-size", 4, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    back = tb.load(tmp_path / "checkpoint.h5")
+    assert isinstance(back.optimizer, tb.Adagrad) and back.model.architecture is tb.higgins2017
+    assert back.settings["objective"] == "beta" and back.settings["beta"] == 4 and "gamma" not in back.settings
+
+
+WRONG = [
+    (["--steps", "0"], "--steps: must be a whole number of at least 1, not '0'"),
+    (["--steps", "1.5"], "--steps: must be a whole number"),
+    (["--batch-size", "-3"], "--batch-size: must be"),
+    (["--latents", "0"], "--latents: must be"),
+    (["--threads", "0"], "--threads: must be"),
+    (["--threads", "100000"], "--threads 100000: at most"),
+    (["--learning-rate", "nan"], "--learning-rate: must be a positive number, not 'nan'"),
+    (["--gamma", "-1"], "--gamma: must be"),
+    (["--capacity", "inf"], "--capacity: must be"),
+    (["--anneal-steps", "0"], "--anneal-steps: must be"),
+    (["--beta", "4"], "--beta belongs to --objective beta"),
+    (["--seed", "-1"], "--seed: must be"),
+    (["--objective", "elbo"], "--objective: invalid choice: 'elbo'"),
+    (["--preset", "mine"], "--preset: invalid choice: 'mine'"),
+    (["--checkpoint-every", "0"], "--checkpoint-every: must be"),
+    (["--data", "{folder}/none.npz"], "none.npz: no such file"),
+    (["--data", "{folder}/notes.txt"], "notes.txt: neither a whole .npz nor a whole .hdf5"),
+    (["--out", "{folder}/notes.txt"], "notes.txt is a file"),
+    (["--out", "{folder}/notes.txt/run"], "notes.txt"),
+    (["--colour"], "unrecognized arguments: --colour"),
+]
+
+
+@pytest.mark.parametrize("options, message", WRONG, ids=[" ".join(options) for options, _ in WRONG])
+def test_wrong_input(tmp_path, options, message):
+    (tmp_path / "notes.txt").write_text("mine")
+    done = run("--out", tmp_path / "out", *(option.format(folder=tmp_path) for option in options))
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert content(tmp_path) == {"notes.txt": b"mine"}
+
+
+@pytest.mark.parametrize("change, message", [
+    (["--gamma", "50"], "was made with gamma 100.0, not 50.0"),
+    (["--steps", "20"], "is at step 25 already"),
+    (["--data", "none.npz"], "none.npz: no such file"),
+])
+def test_resumed_with_other_settings(finished, change, message):
+    out, before = finished[0], content(finished[0])
+    done = run("--resume", "--out", out, *change)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+    assert content(out) == before
+
+
+def test_a_damaged_checkpoint_stays_as_it_is(tmp_path):
+    (tmp_path / "checkpoint.h5").write_bytes(b"tinybvae checkpoint 1\nand no more")
+    done = run("--resume", "--out", tmp_path)
+    assert done.returncode == 2 and "checkpoint.h5: damaged" in done.stderr and done.stderr.count("\n") == 1
+    assert content(tmp_path) == {"checkpoint.h5": b"tinybvae checkpoint 1\nand no more"}
+
+
+def test_divergence_keeps_the_last_good_checkpoint(tmp_path):
+    done = run(*SMALL, "--learning-rate", "1e30", "--out", tmp_path)
+    assert done.returncode == 1 and "try a lower learning rate" in done.stderr and done.stderr.count("\n") == 1
+    assert tb.load(tmp_path / "checkpoint.h5").step == 0

@@ -1,0 +1,85 @@
+"""The loop: interrupted and resumed, or on another number of threads, it leaves the same bits."""
+
+import signal
+
+import numba
+import numpy as np
+import pytest
+
+import tinybvae as tb
+
+OBJECTIVE = tb.capacity_objective(anneal_steps=30)
+SPRITES = tb.DSprites()
+
+
+def fresh(rate=1e-3):
+    model = tb.BetaVAE(3, seed=0)
+    return tb.Run(model, tb.Adam(model.parameters, rate), np.random.default_rng(0))
+
+
+def train(run, steps, checkpoint=None, every=10):
+    return tb.train(run, SPRITES, OBJECTIVE, steps, batch_size=7, checkpoint_every=every, checkpoint=checkpoint)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The bytes of a run of 30 steps."""
+    path, run = tmp_path_factory.mktemp("run") / "checkpoint.h5", fresh()
+    assert train(run, 30) and run.step == 30 and [row[0] for row in run.history] == [0, 10, 20]
+    tb.save(run, path)
+    return path.read_bytes()
+
+
+def test_resumed_is_uninterrupted(tmp_path, uninterrupted):
+    path = tmp_path / "checkpoint.h5"
+    tb.save(fresh(), path)
+    for steps in (1, 13, 14, 30):
+        run = tb.load(path)
+        train(run, steps, every=7)
+        tb.save(run, path)
+    assert path.read_bytes() == uninterrupted
+
+
+def test_threads_change_no_bit(tmp_path, uninterrupted):
+    most, run = numba.config.NUMBA_NUM_THREADS, fresh()
+    try:
+        numba.set_num_threads(1)
+        train(run, 30)
+    finally:
+        numba.set_num_threads(most)
+    tb.save(run, tmp_path / "checkpoint.h5")
+    assert (tmp_path / "checkpoint.h5").read_bytes() == uninterrupted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_with_a_checkpoint(number):
+    seen, before = [], signal.getsignal(number)
+
+    def checkpoint(run):
+        seen.append(run.step)
+        if seen == [2, 4]:
+            signal.raise_signal(number)
+
+    assert not train(fresh(), 30, checkpoint, every=2)
+    assert seen == [2, 4, 4] and signal.getsignal(number) is before
+
+
+def test_checkpoints_come_at_intervals_and_at_the_end(capsys):
+    seen, run = [], fresh()
+    assert train(run, 5, lambda run: seen.append(run.step), every=2) and seen == [2, 4, 5]
+    assert train(run, 5, lambda run: seen.append(run.step)) and seen == [2, 4, 5, 5]
+    out = capsys.readouterr().out
+    assert "compiling" in out and "step 4/5: total" in out and "KL-C" in out and "images/s" in out
+
+
+def test_divergence_is_not_saved():
+    seen = []
+    with pytest.raises(FloatingPointError, match="try a lower learning rate"):
+        train(fresh(rate=1e30), 5, lambda run: seen.append(run.step), every=2)
+    assert not seen
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch_size": 0}, {"checkpoint_every": -1}])
+def test_counts_that_are_none(wrong):
+    with pytest.raises(ValueError, match="must be at least 1"):
+        tb.train(fresh(), SPRITES, OBJECTIVE, **{"steps": 5, **wrong})

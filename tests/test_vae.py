@@ -1,0 +1,125 @@
+"""The whole model: its gradients by central differences, what it learns, and what it refuses."""
+
+import numpy as np
+import pytest
+
+import tinybvae as tb
+from tinybvae.gradcheck import check_model, numerical_gradient, relative_error
+
+OBJECTIVES = {"beta": tb.beta_objective(4.0),
+              "KL above C": tb.capacity_objective(capacity=0.0), "KL below C": tb.capacity_objective(capacity=50.0)}
+LATE = 100_000  # the step at which C has risen
+
+
+def rectangles(rng, count, height=64, width=64, channels=1):
+    """White rectangles on black, (count, height, width, channels)."""
+    images = np.zeros((count, height, width, channels), np.float32)
+    for image in images:
+        y, x = rng.integers(0, (height // 2, width // 2))
+        image[y:y + rng.integers(4, height // 2), x:x + rng.integers(4, width // 2)] = 1
+    return images
+
+
+def test_reparameterize():
+    rng = np.random.default_rng(0)
+    mean, logvar, noise, dz = rng.standard_normal((4, 5, 3))
+    np.testing.assert_allclose(((tb.reparameterize(mean, logvar, noise) - mean) / noise) ** 2, np.exp(logvar))
+    dmean, dlogvar = tb.reparameterize_backward(dz, logvar, noise)
+
+    def loss():
+        return (tb.reparameterize(mean, logvar, noise) * dz).sum()
+
+    assert relative_error(numerical_gradient(loss, mean), dmean) < 1e-9
+    assert relative_error(numerical_gradient(loss, logvar), dlogvar) < 1e-9
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+@pytest.mark.parametrize("architecture, image_shape", [
+    (tb.burgess2018, (64, 64, 1)), (tb.burgess2018, (16, 48, 3)), (tb.higgins2017, (8, 6, 1))],
+    ids=["burgess2018", "burgess2018, small colour", "higgins2017"])
+def test_gradients_of_the_whole_model(architecture, image_shape, objective):
+    rng = np.random.default_rng(3)
+    model = tb.BetaVAE(4, seed=1, dtype=np.float64, image_shape=image_shape, architecture=architecture)
+    for p in model.parameters.values():
+        p += .01 * rng.standard_normal(p.shape)  # biases too are not zero
+    images = rng.integers(0, 2, (5, *image_shape)).astype(float)
+    errors = check_model(model, images, rng.standard_normal((5, 4)), objective, LATE, rng)
+    assert errors.keys() == model.parameters.keys() and max(errors.values()) < 1e-6, errors
+
+
+def test_objectives_weigh_only_the_kl():
+    rng = np.random.default_rng(0)
+    model, images, noise = tb.BetaVAE(3, seed=0), rectangles(rng, 4), rng.standard_normal((4, 3))
+    losses = [model.loss_and_gradients(images, noise, objective, LATE) for objective in OBJECTIVES.values()]
+    beta, above, below = losses
+    assert beta.kl == above.kl == below.kl == pytest.approx(beta.kl_per_latent.sum())
+    assert beta.total == pytest.approx(beta.reconstruction + 4 * beta.kl)
+    assert above.total == pytest.approx(above.reconstruction + 100 * above.kl)
+    assert below.total == pytest.approx(below.reconstruction + 100 * (50 - below.kl))
+
+
+def test_names_and_shapes():
+    model = tb.BetaVAE(latents=10)
+    encoder = {f"conv{i}": (4, 4, 1 if i == 1 else 32, 32) for i in (1, 2, 3, 4)}
+    encoder |= {"linear1": (512, 256), "linear2": (256, 256), "latent": (256, 20)}
+    decoder = {"linear1": (10, 256), "linear2": (256, 256), "linear3": (256, 512)}
+    decoder |= {f"conv{i}": (4, 4, 1 if i == 4 else 32, 32) for i in (1, 2, 3, 4)}
+    wanted = {f"{side}.{name}": shape for side, table in (("encoder", encoder), ("decoder", decoder))
+              for name, shape in table.items()}
+    weights = {name.removesuffix(".weight"): p.shape for name, p in model.parameters.items() if "weight" in name}
+    assert list(weights.items()) == list(wanted.items())
+    assert [*model.parameters] == [f"{name}.{kind}" for name in wanted for kind in ("weight", "bias")]
+    assert {n: g.shape for n, g in model.gradients.items()} == {n: p.shape for n, p in model.parameters.items()}
+    images = np.zeros((3, 64, 64, 1), np.uint8)
+    mean, logvar = model.encode(images)
+    assert mean.shape == logvar.shape == (3, 10) and model.decode(mean).shape == images.shape
+    assert mean.dtype == logvar.dtype == model.decode(mean).dtype == np.float32
+
+
+def test_the_seed_makes_the_weights():
+    a, b, c = (tb.BetaVAE(3, seed=seed).parameters["encoder.conv1.weight"] for seed in (5, 5, 6))
+    assert (a == b).all() and (a != c).any()
+
+
+def test_ten_steps_as_always():
+    rng = np.random.default_rng(0)
+    images, noise = rectangles(rng, 8), rng.standard_normal((10, 8, 4))
+    model = tb.BetaVAE(4, seed=0)
+    adam, objective = tb.Adam(model.parameters, 1e-3), tb.capacity_objective(10.0, 5.0, anneal_steps=10)
+    curve = []
+    for step in range(10):
+        curve.append(model.loss_and_gradients(images, noise[step], objective, step).total)
+        adam.update(model.gradients)
+    golden = [3106.83, 2786.24, 2503.41, 2334.41, 2109.85, 1968.85, 1672.78, 1484.28, 1461.41, 1314.66]
+    np.testing.assert_allclose(curve, golden, rtol=1e-3)
+
+
+def test_overfits_one_batch():
+    rng = np.random.default_rng(0)
+    images, model = rectangles(rng, 8), tb.BetaVAE(4, seed=0)
+    adam, objective = tb.Adam(model.parameters, 2e-3), tb.beta_objective(1e-3)
+    for step in range(300):
+        losses = model.loss_and_gradients(images, rng.standard_normal((8, 4)), objective, step)
+        adam.update(model.gradients)
+    assert losses.reconstruction < 5  # of 2839 nats for p = ½ everywhere
+    rebuilt = model.decode(model.encode(images)[0]) > 0
+    assert (rebuilt == images).mean() > .999
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"latents": 0}, "latents must be at least 1"),
+    ({"image_shape": (64, 40, 1)}, "must be multiples of 16, not 64×40"),
+    ({"image_shape": (64, 64)}, "image_shape"),
+    ({"image_shape": (0, 64, 1)}, "image_shape"),
+    ({"dtype": np.float16}, "dtype must be float32 or float64"),
+])
+def test_models_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        tb.BetaVAE(**options)
+
+
+def test_images_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"\(N, 64, 64, 1\), not \(2, 32, 32, 1\)"):
+        tb.BetaVAE(2).encode(np.zeros((2, 32, 32, 1)))
+    with pytest.raises(ValueError, match=r"Linear takes arrays of shape \(N, 2\)"):
+        tb.BetaVAE(2).decode(np.zeros((2, 3)))
