@@ -114,7 +114,8 @@ def main():
         settings = run.settings
         sprites = tb.DSprites(settings["data"])
         out.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
+        tb.save(run, checkpoint)  # before the first step: from here on, nothing is lost
+    except (ValueError, MemoryError, OSError) as error:
         parser.error(str(error))
 
     def keep(run):
@@ -125,10 +126,9 @@ def main():
     objective, names = OBJECTIVES[settings["objective"]]
     start = time.perf_counter()
     try:
-        tb.save(run, checkpoint)  # before the first step: from here on, nothing is lost
         finished = tb.train(run, sprites, objective(**{name: settings[name] for name in names}), settings["steps"],
                             settings["batch_size"], settings["checkpoint_every"], keep)
-    except (FloatingPointError, OSError) as error:
+    except (ArithmeticError, MemoryError, OSError) as error:
         parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}\n")
 
     measured = json.loads((out / "metrics.json").read_text())

@@ -5,6 +5,7 @@ white where its centre lies inside the sprite's outline. So an image needs no fi
 by `DSprites(path)`, and look the same from outside.
 """
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -181,7 +182,8 @@ def _read(path):
             return _read_npz(path)
         if h5py.is_hdf5(path):
             return _read_hdf5(path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, MemoryError, OSError, RuntimeError,
+            ValueError) as error:  # what zipfile, NumPy and h5py raise for damaged files
         raise ValueError(f"{path}: damaged, or not DeepMind's dsprites: {error}") from error
     raise ValueError(f"{path}: neither a whole .npz nor a whole .hdf5 file; give DeepMind's dsprites file")
 
@@ -205,7 +207,10 @@ def _read_npz(path):
             def block(start, stop):
                 pixels = np.frombuffer(file.read((stop - start) * SIZE * SIZE), dtype)
                 return pixels.reshape(stop - start, SIZE, SIZE)
-            return _pack(shape, dtype, classes, block, 4096)
+            packed = _pack(shape, dtype, classes, block, 4096)
+            if file.read(1):  # at the end of the data, zipfile compares its checksum
+                raise ValueError(f"imgs is longer than its shape {shape}")
+            return packed
 
 
 def _read_hdf5(path):

@@ -70,7 +70,7 @@ def curves(history, columns):
         axis.legend(fontsize=6, frameon=False, ncols=2)
     for axis in (loss, total, each):
         axis.set_xlabel("step", fontsize=8)
-        axis.tick_params(labelsize=7)
+        axis.tick_params(labelsize=7, which="both")
         axis.spines[["top", "right"]].set_visible(False)
     return _png(figure)
 
@@ -103,5 +103,5 @@ def _with_slider(pictures, values):
 
 def _png(figure):
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", pad_inches=.05)
     return buffer.getvalue()

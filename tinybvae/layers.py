@@ -18,6 +18,7 @@ class Layer:
 
 
 def he_normal(shape, fan_in, rng, dtype):
+    """Weights with variance 2 / fan_in (He et al. 2015, eq. 10)."""
     return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(dtype)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 HISTORY_EVERY = 10  # steps between two rows of the history
+BAR = "|{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"  # with the losses, 80 columns
 
 
 def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, checkpoint=None):
@@ -34,7 +35,7 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
             checkpoint(run)
 
     with (_interrupted() as interrupted, np.errstate(over="ignore", invalid="ignore"),
-          tqdm(total=steps, initial=run.step, unit="step", disable=None) as bar):
+          tqdm(total=steps, initial=run.step, disable=None, bar_format=BAR) as bar):
         while run.step < steps and not interrupted:
             start = time.perf_counter()
             images = sprites.images(rng.integers(len(sprites), size=batch_size))
@@ -49,8 +50,8 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
             run.step += 1
             busy += time.perf_counter() - start
 
-            line = (f"total {losses.total:.1f}, reconstruction {losses.reconstruction:.1f}, KL {losses.kl:.2f}, "
-                    f"KL-C {losses.kl - capacity:+.2f}, {(run.step - first) * batch_size / busy:,.0f} images/s")
+            line = (f"total {losses.total:.1f} rec {losses.reconstruction:.1f} KL {losses.kl:.2f} "
+                    f"KL-C {losses.kl - capacity:+.2f} {(run.step - first) * batch_size / busy:,.0f} images/s")
             bar.set_postfix_str(line, refresh=False)
             bar.update()
             if run.step % checkpoint_every == 0 and run.step < steps and not interrupted:
