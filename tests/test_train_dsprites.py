@@ -17,7 +17,7 @@ import tinybvae as tb
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, str(ROOT / "examples/train_dsprites.py")]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning"}
 SMALL = ["--steps", "25", "--batch-size", "8", "--latents", "6", "--checkpoint-every", "10"]
 
 
