@@ -155,6 +155,15 @@ def test_an_npz_that_is_not_compressed(tmp_path):
     np.testing.assert_array_equal(tb.DSprites(tmp_path / "plain.npz").images(np.arange(COUNT)), SPRITES.images(index))
 
 
+def test_a_checksum_that_does_not_match(tmp_path):
+    np.savez(tmp_path / "plain.npz", **some_of_it()[1])
+    data = bytearray((tmp_path / "plain.npz").read_bytes())
+    data[data.index(b"imgs") + 200 + 4096] ^= 1  # a pixel
+    (tmp_path / "plain.npz").write_bytes(data)
+    with pytest.raises(ValueError, match="plain.npz: damaged.* Bad CRC-32"):
+        tb.DSprites(tmp_path / "plain.npz")
+
+
 def changed(**changes):
     def change(arrays):
         return {name: changes[name](array) if name in changes else array for name, array in arrays.items()}
@@ -162,7 +171,7 @@ def changed(**changes):
 
 
 MISTAKES = {
-    "pixels must be 0 or 1": changed(imgs=lambda a: a * 255),
+    "pixels must be 0 or 1": changed(imgs=lambda a: a * 2),
     "imgs must be uint8": changed(imgs=lambda a: a.astype(np.float32)),
     "imgs must be uint8 of shape": changed(imgs=lambda a: a[:, :32]),
     "classes must be integers of shape": changed(latents_classes=lambda a: a[:-1]),
