@@ -1,5 +1,7 @@
 """dSprites: its bookkeeping, what it looks like, and DeepMind's file formats from small files made here."""
 
+import zipfile
+
 import h5py
 import numba
 import numpy as np
@@ -156,12 +158,21 @@ def test_an_npz_that_is_not_compressed(tmp_path):
 
 
 def test_a_checksum_that_does_not_match(tmp_path):
-    np.savez(tmp_path / "plain.npz", **some_of_it()[1])
-    data = bytearray((tmp_path / "plain.npz").read_bytes())
-    data[data.index(b"imgs") + 200 + 4096] ^= 1  # a pixel
-    (tmp_path / "plain.npz").write_bytes(data)
-    with pytest.raises(ValueError, match="plain.npz: damaged.* Bad CRC-32"):
-        tb.DSprites(tmp_path / "plain.npz")
+    path = write(tmp_path / "dsprites.npz", some_of_it()[1])
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"imgs.npy") - 46 + 16] ^= 1  # of imgs' entry in the archive's directory, the CRC-32
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="dsprites.npz: damaged.* Bad CRC-32"):
+        tb.DSprites(path)
+
+
+def test_more_data_than_the_shape_says(tmp_path):
+    write(tmp_path / "whole.npz", some_of_it()[1])
+    with zipfile.ZipFile(tmp_path / "whole.npz") as whole, zipfile.ZipFile(tmp_path / "long.npz", "w") as long:
+        for name in whole.namelist():
+            long.writestr(name, whole.read(name) + b"\0")
+    with pytest.raises(ValueError, match="long.npz: damaged.* imgs is longer than its shape"):
+        tb.DSprites(tmp_path / "long.npz")
 
 
 def changed(**changes):

@@ -208,7 +208,7 @@ def _read_npz(path):
                 pixels = np.frombuffer(file.read((stop - start) * SIZE * SIZE), dtype)
                 return pixels.reshape(stop - start, SIZE, SIZE)
             packed = _pack(shape, dtype, classes, block, 4096)
-            if file.read(1):  # at the end of the data, zipfile compares its checksum
+            if file.read(1):
                 raise ValueError(f"imgs is longer than its shape {shape}")
             return packed
 
