@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import shlex
 import sys
 import time
@@ -27,6 +28,7 @@ PRESETS = {
 }
 OBJECTIVES = {"capacity": (tb.capacity_objective, ("gamma", "capacity", "anneal_steps", "anneal_power")),
               "beta": (tb.beta_objective, ("beta",))}
+MOST_IMAGES = math.prod(tb.DSprites.factor_sizes)
 MAY_CHANGE = ("steps", "checkpoint_every", "data")  # when a run is resumed
 
 
@@ -44,7 +46,8 @@ def parse(parser):
     add("--anneal-steps", type=positive_int, help="steps in which C rises from 0")
     add("--anneal-power", type=positive_float, help="C rises as (step / anneal-steps) to this power")
     add("--beta", type=positive_float)
-    add("--preset", choices=PRESETS, help="published settings; other options override them")
+    add("--preset", choices=PRESETS, help="published settings (seed: those of miyosuda's disentangled_vae; steps and "
+                                          "batch size are ours where a paper names none); other options override them")
     add("--data", metavar="PATH", help="DeepMind's dsprites .npz or .hdf5; default: rendered on demand")
     add("--out", type=Path, metavar="FOLDER")
     add("--threads", type=positive_int, help="default: all; the result does not depend on it")
@@ -53,38 +56,52 @@ def parse(parser):
     return vars(parser.parse_args())
 
 
-def fresh(out, asked):
-    """A new run. Raises ValueError if `out` is in use, or for options that the chosen objective does not have."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file: give a folder")
-    for path in out.glob("*"):
-        if path.name in ("checkpoint.h5", *FILES) or path.match("z*.gif"):
-            raise ValueError(f"--out {out} already holds a run ({path.name}): go on with it by --resume, "
-                             f"or give another folder")
-    settings = {**DEFAULTS, **asked}
+def configuration(base, preset, given):
+    """Settings: those of `base`, overridden by a preset's, and these by the given ones, without other objectives'.
+
+    Raises ValueError if one is given that belongs to another objective.
+    """
+    settings = {**base, **preset, **given}
     for objective, (_, names) in OBJECTIVES.items():
         for name in names:
             if objective != settings["objective"]:
-                if name in asked:
+                if name in given:
                     raise ValueError(f"--{name.replace('_', '-')} belongs to --objective {objective}, "
                                      f"not to {settings['objective']}")
-                del settings[name]
+                settings.pop(name, None)
+    return settings
+
+
+def fresh(out, preset, given):
+    """A new run. Raises ValueError if `out` is in use, or for settings that contradict each other."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: give a folder")
+    for path in out.glob("*"):
+        if path.name == "checkpoint.h5":
+            raise ValueError(f"--out {out} already holds a run: go on with it by --resume, or give another folder")
+        if path.name in FILES or path.match("z*.gif"):
+            raise ValueError(f"--out {out} already holds a run's {path.name}, but no checkpoint.h5: "
+                             f"give another folder")
+    settings = configuration(DEFAULTS, preset, given)
     model = tb.BetaVAE(settings["latents"], settings["seed"], architecture=ARCHITECTURES[settings["architecture"]])
     optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters, learning_rate=settings["learning_rate"])
     rng = np.random.default_rng([settings["seed"], 1])  # another stream than the weights'
     return tb.Run(model, optimizer, rng, settings=settings)
 
 
-def resumed(checkpoint, asked):
-    """The run in a checkpoint. Raises ValueError if it was made with other settings than those asked for."""
+def resumed(checkpoint, preset, given):
+    """The run in a checkpoint. Raises ValueError if it was made with other settings, or not by this command."""
     run = tb.load(checkpoint)
-    for name, value in asked.items():
+    if not run.settings.keys() >= configuration(DEFAULTS, {}, {"objective": run.settings.get("objective")}).keys():
+        raise ValueError(f"{checkpoint} was not made by this command: give another --out")
+    settings = configuration(run.settings, preset, given)
+    for name, value in settings.items():
         if name not in MAY_CHANGE and run.settings.get(name) != value:
             raise ValueError(f"{checkpoint} was made with {name} {run.settings.get(name)}, not {value}: "
                              f"resume it without that option, or give another --out")
-    run.settings.update({name: value for name, value in asked.items() if name in MAY_CHANGE})
-    if run.settings["steps"] < run.step:
+    if settings["steps"] < run.step:
         raise ValueError(f"{checkpoint} is at step {run.step} already: give --steps of at least that")
+    run.settings = settings
     return run
 
 
@@ -102,17 +119,22 @@ def main():
     given = parse(parser)
     out, resume = given.pop("out", Path("runs/dsprites")), given.pop("resume", False)
     threads = given.pop("threads", numba.config.NUMBA_NUM_THREADS)
-    asked = {**PRESETS.get(given.pop("preset", None), {}), **given}
+    preset = PRESETS.get(given.pop("preset", None), {})
     checkpoint = out / "checkpoint.h5"
     try:
         if threads > numba.config.NUMBA_NUM_THREADS:
             raise ValueError(f"--threads {threads}: at most {numba.config.NUMBA_NUM_THREADS} on this machine")
         numba.set_num_threads(threads)
-        if resume and not checkpoint.exists():
-            print(f"nothing to resume in {out}: starting fresh")
-        run = resumed(checkpoint, asked) if resume and checkpoint.exists() else fresh(out, asked)
+        if resume and checkpoint.exists():
+            run = resumed(checkpoint, preset, given)
+        else:
+            run = fresh(out, preset, given)
+            if resume:
+                print(f"nothing to resume in {out}: starting fresh")
         settings = run.settings
         sprites = tb.DSprites(settings["data"])
+        if settings["batch_size"] > MOST_IMAGES:
+            raise ValueError(f"--batch-size {settings['batch_size']}: at most the data set's {MOST_IMAGES} images")
         out.mkdir(parents=True, exist_ok=True)
         tb.save(run, checkpoint)  # before the first step: from here on, nothing is lost
     except (ValueError, MemoryError, OSError) as error:
@@ -143,4 +165,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # before the first step, or a second one after it
+        sys.exit(130)

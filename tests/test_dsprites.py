@@ -106,6 +106,8 @@ def test_render_takes_real_values():
     for wrong in [(3, 1, 0, 0, 0), (0, np.nan, 0, 0, 0), (0, 1, np.inf, 0, 0)]:
         with pytest.raises(ValueError, match="must be"):
             tb.render(*wrong)
+    with pytest.raises(ValueError, match=r"one number or N of each, not arrays that broadcast to \(2, 3\)"):
+        tb.render(0, np.ones((2, 3)), 0, 0, 0)
 
 
 # Files. Each is written as DeepMind's are, with some of the images.
@@ -113,9 +115,9 @@ def test_render_takes_real_values():
 COUNT = 50
 
 
-def some_of_it():
-    index = np.sort(np.random.default_rng(1).choice(len(SPRITES), COUNT, replace=False))
-    colour = np.zeros((COUNT, 1), np.int64)
+def some_of_it(count=COUNT):
+    index = np.sort(np.random.default_rng(1).choice(len(SPRITES), count, replace=False))
+    colour = np.zeros((count, 1), np.int64)
     return index, {"imgs": SPRITES.images(index)[..., 0].astype(np.uint8),
                    "latents_classes": np.hstack([colour, SPRITES.classes(index)]),
                    "latents_values": np.hstack([colour + 1.0, SPRITES.values(index)])}
@@ -149,6 +151,22 @@ def test_official_files(tmp_path, name):
         sprites.index(SPRITES.classes(np.setdiff1d(np.arange(100), index)))
     with pytest.raises(ValueError, match="index must lie in 0 … 49"):
         sprites.images([50])
+
+
+@pytest.mark.parametrize("name", ["dsprites.npz", "dsprites.hdf5"])
+def test_files_of_several_blocks(tmp_path, name):
+    index, arrays = some_of_it(9000)
+    np.testing.assert_array_equal(tb.DSprites(write(tmp_path / name, arrays)).images(np.arange(9000)),
+                                  SPRITES.images(index))
+
+
+def test_an_hdf5_without_images(tmp_path):
+    path = write(tmp_path / "empty.hdf5", some_of_it()[1])
+    with h5py.File(path, "a") as file:
+        del file["imgs"]
+        file["imgs"] = h5py.Empty(np.uint8)
+    with pytest.raises(ValueError, match="empty.hdf5: "):
+        tb.DSprites(path)
 
 
 def test_an_npz_that_is_not_compressed(tmp_path):
@@ -211,8 +229,13 @@ def test_truncated_files(tmp_path, name):
             tb.DSprites(path)
 
 
-def test_damage_to_an_npz_is_noticed_or_harmless(tmp_path):
-    path, rng = write(tmp_path / "dsprites.npz", some_of_it()[1]), np.random.default_rng(0)
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_damage_to_an_npz_is_noticed_or_harmless(tmp_path, compression):
+    path, rng = tmp_path / "dsprites.npz", np.random.default_rng(0)
+    with (zipfile.ZipFile(write(tmp_path / "made.npz", some_of_it()[1])) as made,
+          zipfile.ZipFile(path, "w", compression) as archive):
+        for name in made.namelist():
+            archive.writestr(name, made.read(name))
     whole, images, noticed = path.read_bytes(), tb.DSprites(path).images(np.arange(COUNT)), 0
     for place in rng.integers(len(whole), size=200):
         data = bytearray(whole)

@@ -65,8 +65,21 @@ def test_kernels_take_views():
 def test_kernels_keep_infinities_and_nans():
     big, w, small = draw(np.float32, 1, 2, 2, 1, 3)
     big[0, 0, 0, 0], small[0, 0, 0, 0] = np.inf, np.nan
-    forward, transpose, weight = all_three(kernels, big, w, small)
+    with np.errstate(invalid="ignore"):  # without Numba's compiler, NumPy warns
+        forward, transpose, weight = all_three(kernels, big, w, small)
     assert not np.isfinite(forward).all() and np.isnan(transpose).any() and np.isnan(weight).any()
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="NumPy checks the plain twins")
+def test_arrays_that_do_not_fit():
+    big, w, small = draw(np.float32, 2, 3, 5, 3, 5)
+    wrong = {kernels.conv2d: [(big, w[:, :, :2]), (big[:, 1:], w), (big, w[1:]), (big.astype(int), w.astype(int))],
+             kernels.conv2d_transpose: [(small[..., 1:], w), (small, w[:, 1:]), (small, w.astype(float))],
+             kernels.conv2d_weight: [(big, small[1:]), (big[:, 2:], small), (big, small.astype(float))],
+             kernels.matmul: [(big[0, 0], big[0, 0]), (big[0, 0], big[0, 0].T.astype(float))]}
+    for kernel, a, b in [(kernel, *pair) for kernel, pairs in wrong.items() for pair in pairs]:
+        with pytest.raises(ValueError, match="arrays must fit together"):
+            kernel(a, b)
 
 
 @pytest.mark.parametrize("dtype, tolerance", PRECISIONS)

@@ -66,6 +66,15 @@ def test_he_start_keeps_the_second_moment(layer, fan_in):
     assert abs(weight.std() / np.sqrt(2 / fan_in) - 1) < .03 and not layer.parameters["bias"].any()
 
 
+def test_other_dtypes_are_named():
+    layer = tb.Conv2d(3, 5, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="not float64 of .* and float32 of"):
+        layer.forward(np.zeros((2, 6, 4, 3)))
+    dy = layer.forward(np.zeros((2, 6, 4, 3), np.float32)).astype(float)
+    with pytest.raises(ValueError, match="not float32 of .* and float64 of"):
+        layer.backward(dy)
+
+
 @pytest.mark.parametrize("layer, shape, message", [
     (tb.Linear(5, 3, **START), (2, 4), r"Linear takes arrays of shape \(N, 5\)"),
     (tb.Conv2d(3, 5, **START), (2, 4, 4, 1), r"Conv2d takes arrays of shape \(N, …, …, 3\)"),

@@ -46,3 +46,9 @@ def test_adagrad():
 def test_rates_that_are_none(optimizer, rate):
     with pytest.raises(ValueError, match="learning_rate must be positive and finite"):
         optimizer({"p": np.ones(2)}, rate)
+
+
+@pytest.mark.parametrize("setting", [{"beta1": 1}, {"beta2": -.1}, {"beta2": float("nan")}, {"epsilon": -1}])
+def test_settings_out_of_range(setting):
+    with pytest.raises(ValueError, match=f"{[*setting][0]} must lie in"):
+        tb.Adam({"p": np.ones(2)}, **setting)

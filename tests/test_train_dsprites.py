@@ -73,6 +73,9 @@ def test_metrics(finished):
     assert all(latent["factor"] in ("?", *sprites.factor_names) and latent["kl"] >= 0
                for latent in measured["latents"])
     assert measured["step"] == 25 and 0 <= measured["mig"] <= 1 and measured["settings"]["gamma"] == 100
+    _, means, logvars = tb.metrics.encode_samples(model, sprites)
+    kl, _, _ = tb.gaussian_kl(means, logvars)
+    np.testing.assert_allclose([latent["kl"] for latent in measured["latents"]], kl, rtol=1e-5)
 
 
 def test_pictures(finished):
@@ -91,7 +94,7 @@ def test_the_report_is_self_contained(finished):
     page = (out / "report.html").read_text(encoding="utf-8")
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == 6 + 3 and all(source.startswith("data:image/") for source in sources)
-    assert "http" not in page and "--steps 25 --batch-size 8" in page and "batch_size" in page
+    assert "//" not in re.sub(r'"data:[^"]*"', "", page) and "--steps 25 --batch-size 8" in page and "batch_size" in page
 
 
 def test_a_run_is_not_overwritten(finished):
@@ -103,16 +106,15 @@ def test_a_run_is_not_overwritten(finished):
 
 def test_killed_and_resumed_is_uninterrupted(tmp_path, finished):
     out = tmp_path / "run"
-    for wait in (0, 1):  # until the first checkpoint; and a moment longer
+    for step in (0, 1, 3):
         process = subprocess.Popen([*COMMAND, *SMALL, "--steps", "100000", "--checkpoint-every", "1", "--out", out,
-                                    *(["--resume"] if wait else [])], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while not (out / "checkpoint.h5").exists() and time.monotonic() < deadline:
+                                    *(["--resume"] if step else [])], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        while not (out / "checkpoint.h5").exists() or tb.load(out / "checkpoint.h5").step < step:
+            assert process.poll() is None
             time.sleep(.01)
-        time.sleep(wait)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert tb.load(out / "checkpoint.h5").step < 25
+    assert 3 <= tb.load(out / "checkpoint.h5").step < 25
     done = run("--resume", "--out", out, "--steps", 25, "--checkpoint-every", 10)
     assert done.returncode == 0, done.stderr
     assert content(out) == content(finished[0])
@@ -134,18 +136,46 @@ def test_nothing_to_resume(tmp_path):
     assert done.returncode == 0 and "nothing to resume" in done.stdout and (tmp_path / "run/report.html").exists()
 
 
-def test_presets(tmp_path):
-    done = run("--preset", "higgins2017", "--steps", 2, "--batch-size", 4, "--out", tmp_path)
+PUBLISHED = {
+    "seed": {"gamma": 100, "capacity": 20, "anneal_steps": 100_000, "anneal_power": 1, "batch_size": 64,
+             "learning_rate": 5e-4},
+    "burgess2018": {"gamma": 1000, "capacity": 25, "anneal_steps": 100_000, "anneal_power": 1, "learning_rate": 5e-4},
+    "higgins2017": {"objective": "beta", "beta": 4, "learning_rate": 1e-2, "architecture": "higgins2017",
+                    "optimizer": "Adagrad"},
+}
+
+
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_presets(tmp_path, preset):
+    done = run("--preset", preset, "--steps", 1, "--latents", 2, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     back = tb.load(tmp_path / "checkpoint.h5")
-    assert isinstance(back.optimizer, tb.Adagrad) and back.model.architecture is tb.higgins2017
-    assert back.settings["objective"] == "beta" and back.settings["beta"] == 4 and "gamma" not in back.settings
+    assert PUBLISHED[preset].items() <= back.settings.items()
+    assert ("beta" in back.settings) != ("gamma" in back.settings)
+    assert back.model.architecture.__name__ == back.settings["architecture"]
+    assert type(back.optimizer).__name__ == back.settings["optimizer"]
+
+
+def test_options_reach_the_run(tmp_path):
+    index = np.arange(0, 700_000, 10_000)
+    classes = np.insert(tb.DSprites().classes(index), 0, 0, axis=1)
+    np.savez(tmp_path / "some.npz", imgs=tb.DSprites().images(index)[..., 0].astype(np.uint8), latents_classes=classes)
+    done = run("--preset", "burgess2018", "--objective", "beta", "--beta", 3, "--learning-rate", 1e-30, "--seed", 7,
+               "--steps", 1, "--batch-size", 5, "--latents", 2, "--data", tmp_path / "some.npz", "--out", tmp_path / "run")
+    assert done.returncode == 0 and "70 images" in done.stdout, done.stderr
+    back, start = tb.load(tmp_path / "run/checkpoint.h5"), tb.BetaVAE(2, seed=7)
+    for name, p in start.parameters.items():
+        np.testing.assert_allclose(back.model.parameters[name], p, atol=1e-20)
+    (_, total, reconstruction, kl, *_), = back.history
+    assert total == pytest.approx(reconstruction + 3 * kl) and kl > 0
+    assert back.settings["beta"] == 3 and "gamma" not in back.settings and back.settings["batch_size"] == 5
 
 
 WRONG = [
     (["--steps", "0"], "--steps: must be a whole number of at least 1, not '0'"),
     (["--steps", "1.5"], "--steps: must be a whole number"),
     (["--batch-size", "-3"], "--batch-size: must be"),
+    (["--batch-size", "1" + 20 * "0"], "at most the data set's 737280 images"),
     (["--latents", "0"], "--latents: must be"),
     (["--threads", "0"], "--threads: must be"),
     (["--threads", "100000"], "--threads 100000: at most"),
@@ -193,7 +223,24 @@ def test_a_damaged_checkpoint_stays_as_it_is(tmp_path):
     assert content(tmp_path) == {"checkpoint.h5": b"tinybvae checkpoint 1\nand no more"}
 
 
-def test_divergence_keeps_the_last_good_checkpoint(tmp_path):
-    done = run(*SMALL, "--learning-rate", "1e30", "--out", tmp_path)
+def test_a_checkpoint_from_elsewhere_is_not_resumed(tmp_path):
+    model = tb.BetaVAE(2)
+    tb.save(tb.Run(model, tb.Adam(model.parameters), np.random.default_rng(0)), tmp_path / "checkpoint.h5")
+    before = content(tmp_path)
+    done = run("--resume", "--out", tmp_path)
+    assert done.returncode == 2 and "was not made by this command" in done.stderr and done.stderr.count("\n") == 1
+    assert content(tmp_path) == before
+
+
+def test_results_without_a_checkpoint_stay_as_they_are(tmp_path):
+    (tmp_path / "report.html").write_text("mine")
+    done = run("--resume", "--out", tmp_path)
+    assert done.returncode == 2 and not done.stdout and "report.html, but no checkpoint.h5: give another" in done.stderr
+    assert content(tmp_path) == {"report.html": b"mine"}
+
+
+@pytest.mark.parametrize("steps, rate", [(25, "1e30"), (1, "1e4")])
+def test_divergence_keeps_the_last_good_checkpoint(tmp_path, steps, rate):
+    done = run(*SMALL, "--steps", steps, "--learning-rate", rate, "--out", tmp_path)
     assert done.returncode == 1 and "try a lower learning rate" in done.stderr and done.stderr.count("\n") == 1
     assert tb.load(tmp_path / "checkpoint.h5").step == 0

@@ -40,11 +40,27 @@ def test_reparameterize():
 def test_gradients_of_the_whole_model(architecture, image_shape, objective):
     rng = np.random.default_rng(3)
     model = tb.BetaVAE(4, seed=1, dtype=np.float64, image_shape=image_shape, architecture=architecture)
-    for p in model.parameters.values():
-        p += .01 * rng.standard_normal(p.shape)  # biases too are not zero
+    before = {name: p.copy() for name, p in model.parameters.items()}
     images = rng.integers(0, 2, (5, *image_shape)).astype(float)
     errors = check_model(model, images, rng.standard_normal((5, 4)), objective, LATE, rng)
     assert errors.keys() == model.parameters.keys() and max(errors.values()) < 1e-6, errors
+    assert all((p == before[name]).all() for name, p in model.parameters.items())
+
+
+def test_gradients_on_dsprites():
+    rng, sprites, model = np.random.default_rng(0), tb.DSprites(), tb.BetaVAE(10, dtype=np.float64)
+    images = sprites.images(rng.integers(len(sprites), size=5))
+    errors = check_model(model, images, rng.standard_normal((5, 10)), OBJECTIVES["KL below C"], LATE, rng)
+    assert max(errors.values()) < 1e-6, errors
+
+
+def test_an_objective_of_ones_own():
+    """Whatever numbers it returns, NumPy's too, the arrays stay float32."""
+    rng, model = np.random.default_rng(0), tb.BetaVAE(3)
+    losses = model.loss_and_gradients(rectangles(rng, 4), rng.standard_normal((4, 3)),
+                                      lambda kl, step: (np.float64(kl) ** 2, 2 * np.float64(kl)), 0)
+    assert losses.total == pytest.approx(losses.reconstruction + losses.kl ** 2)
+    assert all(g.dtype == np.float32 for g in model.gradients.values())
 
 
 def test_objectives_weigh_only_the_kl():
@@ -116,6 +132,19 @@ def test_overfits_one_batch():
 def test_models_that_cannot_be(options, message):
     with pytest.raises(ValueError, match=message):
         tb.BetaVAE(**options)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (5,), (5, 1), (2,), (6, 2)])
+def test_noise_that_does_not_fit(shape):
+    with pytest.raises(ValueError, match=r"noise must have shape \(N, 2\)"):
+        tb.BetaVAE(2).loss_and_gradients(np.zeros((5, 64, 64, 1)), np.zeros(shape), tb.beta_objective(), 0)
+
+
+def test_no_images():
+    model = tb.BetaVAE(2)
+    assert model.encode(np.zeros((0, 64, 64, 1)))[0].shape == (0, 2)
+    with pytest.raises(ValueError, match="N ≥ 1 images"):
+        model.loss_and_gradients(np.zeros((0, 64, 64, 1)), np.zeros((0, 2)), tb.beta_objective(), 0)
 
 
 def test_images_that_do_not_fit():

@@ -28,7 +28,7 @@ class Run:
 
     model: BetaVAE
     optimizer: Optimizer
-    rng: np.random.Generator
+    rng: np.random.Generator                      # of np.random.default_rng
     step: int = 0                                 # updates done
     history: list = field(default_factory=list)   # rows of `history_columns`
     settings: dict = field(default_factory=dict)  # the configuration, as JSON can hold it
@@ -85,11 +85,14 @@ def save(run, path):
 
 
 def load(path):
-    """The run in a checkpoint file. Raises ValueError if it is missing, damaged, or not a checkpoint."""
+    """The run in a checkpoint file.
+
+    Raises ValueError if it is missing, damaged, not a checkpoint, or of an architecture or optimizer not among ours.
+    """
     with _open(path) as file:
         model = _read_model(file, path)
         description, state = json.loads(file.attrs["optimizer"]), json.loads(file.attrs["run"])
-        optimizer = OPTIMIZERS[description["name"]](model.parameters, **description["settings"])
+        optimizer = _named(OPTIMIZERS, description["name"], path)(model.parameters, **description["settings"])
         optimizer.t = description["t"]
         for moment, arrays in optimizer.moments.items():
             for name, array in arrays.items():
@@ -100,7 +103,7 @@ def load(path):
 
 
 def load_model(path):
-    """The model in a checkpoint file. Raises ValueError if it is missing, damaged, or not a checkpoint."""
+    """The model in a checkpoint file. Raises ValueError as `load` does."""
     with _open(path) as file:
         return _read_model(file, path)
 
@@ -124,10 +127,13 @@ def _open(path):
 
 def _read_model(file, path):
     description = json.loads(file.attrs["model"])
-    if description["architecture"] not in ARCHITECTURES:
-        raise ValueError(f"{path}: its architecture is {description['architecture']!r}; "
-                         f"only {' and '.join(ARCHITECTURES)} can be loaded")
-    model = BetaVAE(**{**description, "architecture": ARCHITECTURES[description["architecture"]]})
+    model = BetaVAE(**{**description, "architecture": _named(ARCHITECTURES, description["architecture"], path)})
     for name, array in model.parameters.items():
         file[f"parameters/{name}"].read_direct(array)
     return model
+
+
+def _named(choices, name, path):
+    if name not in choices:
+        raise ValueError(f"{path}: it was made with {name!r}; only {' and '.join(choices)} can be loaded")
+    return choices[name]

@@ -5,9 +5,7 @@ white where its centre lies inside the sprite's outline. So an image needs no fi
 by `DSprites(path)`, and look the same from outside.
 """
 
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 
 import h5py
@@ -87,9 +85,11 @@ def render(shape, scale, orientation, x, y):
     """Images of sprites with the given factor values, one number or N of each: float32 (N, 64, 64, 1), 0 or 1.
 
     shape: 0 square, 1 ellipse, 2 heart; scale: .5 to 1 in dSprites; orientation in radians; x, y: 0 to 1.
-    Raises ValueError if a shape is unknown or a value is not finite.
+    Raises ValueError if a shape is unknown, a value is not finite, or the arrays are not one number or N each.
     """
     shape, *real = np.broadcast_arrays(np.atleast_1d(shape), scale, orientation, x, y)
+    if shape.ndim != 1:
+        raise ValueError(f"render takes one number or N of each, not arrays that broadcast to {shape.shape}")
     if not np.isin(shape, (0, 1, 2)).all():
         raise ValueError(f"shape must be 0, 1 or 2 ({', '.join(SHAPES)})")
     real = [np.array(values, np.float64) for values in real]
@@ -106,6 +106,8 @@ class DSprites:
     DSprites() renders each image when asked for it. DSprites(path) reads DeepMind's .npz or .hdf5 once, in order and
     without unpickling anything, and keeps one bit a pixel (378 MB for the whole set). A file may hold a part of the
     data set: `index` then counts the file's images. Raises ValueError if the file is missing or is not such a file.
+
+    Each method takes integers (N,) and raises ValueError for any that do not exist.
     """
 
     factor_names = FACTOR_NAMES
@@ -182,8 +184,7 @@ def _read(path):
             return _read_npz(path)
         if h5py.is_hdf5(path):
             return _read_hdf5(path)
-    except (zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, MemoryError, OSError, RuntimeError,
-            ValueError) as error:  # what zipfile, NumPy and h5py raise for damaged files
+    except Exception as error:  # zipfile and its decompressors, NumPy and h5py raise all kinds for damaged files
         raise ValueError(f"{path}: damaged, or not DeepMind's dsprites: {error}") from error
     raise ValueError(f"{path}: neither a whole .npz nor a whole .hdf5 file; give DeepMind's dsprites file")
 

@@ -17,7 +17,10 @@ def relative_error(a, b):
 
 
 def numerical_gradient(function, x, h=1e-5):
-    """∂ function() / ∂x of a function that reads the float64 array x, one element after the other. x stays as it was."""
+    """∂ function() / ∂x of a function that reads the float64 array x, one element after the other.
+
+    x stays as it was. Raises ValueError unless it is float64.
+    """
     gradient = np.empty_like(x)
     for place in np.ndindex(x.shape):
         gradient[place] = directional_derivative(function, x, _unit(x, place), h)
@@ -25,7 +28,10 @@ def numerical_gradient(function, x, h=1e-5):
 
 
 def directional_derivative(function, x, v, h=1e-5):
-    """d function() / dx along v, of a function that reads the float64 array x. x stays as it was."""
+    """d function() / dx along v, of a function that reads the float64 array x.
+
+    x stays as it was. Raises ValueError unless it is float64.
+    """
     if x.dtype != np.float64:
         raise ValueError(f"central differences need float64, not {x.dtype}")
     before = x.copy()
@@ -40,7 +46,8 @@ def directional_derivative(function, x, v, h=1e-5):
 def check_layer(layer, x, rng, h=1e-5):
     """The relative errors {"x": …, "weight": …} of a layer's `backward` at x, for L = ⟨forward(x), dy⟩, dy random.
 
-    A layer is anything with forward(x), backward(dy), parameters and gradients; all its arrays float64.
+    A layer is anything with forward(x), backward(dy), parameters and gradients. Raises ValueError unless all its arrays
+    are float64.
     """
     x = x.copy()
     dy = rng.standard_normal(layer.forward(x).shape)
@@ -56,8 +63,10 @@ def check_layer(layer, x, rng, h=1e-5):
 def check_model(model, images, noise, objective, step, rng, h=1e-7, directions=3):
     """The relative error of `loss_and_gradients` along random directions in each parameter array: {name: error}.
 
-    Of thousands of ReLUs, one may have its kink within ±h v. That spoils one direction, a mistake spoils all: the
-    best of a few counts.
+    images (N, height, width, channels), noise (N, D), the model of float64: else ValueError. Taken at a point near the
+    parameters, which stay as they were: a new model's biases are 0 and most of an image is black, so its ReLUs stand
+    on their kinks. Near it too, one of thousands may have its kink within ±h v. That spoils one direction, a mistake
+    spoils all: the best of a few counts.
     """
     def loss():
         return model.loss_and_gradients(images, noise, objective, step).total
@@ -66,9 +75,16 @@ def check_model(model, images, noise, objective, step, rng, h=1e-7, directions=3
         v = rng.standard_normal(p.shape)
         return relative_error(directional_derivative(loss, p, v, h), (gradient * v).sum())
 
-    loss()
-    gradients = model.gradients
-    return {name: min(error(p, gradients[name]) for _ in range(directions)) for name, p in model.parameters.items()}
+    before = {name: p.copy() for name, p in model.parameters.items()}
+    try:
+        for p in model.parameters.values():
+            p += .01 * rng.standard_normal(p.shape)
+        loss()
+        gradients = model.gradients
+        return {name: min(error(p, gradients[name]) for _ in range(directions)) for name, p in model.parameters.items()}
+    finally:
+        for name, p in model.parameters.items():
+            p[...] = before[name]
 
 
 def _unit(x, place):

@@ -7,7 +7,7 @@ that pixel x of `small` looks at:
     conv2d_weight     w[k, o]      = Σ_x patch[x, k] · small[x, o]
     conv2d_transpose  patch[x, k]  = Σ_o small[x, o] · w[k, o],  and patches that overlap in `big` add up
 
-The patch matrix, 16·C/4 times as large as the image, is never stored. In an image padded by one pixel and laid out
+The patch matrix, four times as large as the image, is never stored. In an image padded by one pixel and laid out
 flat, patch[x, k] = padded[corner[x] + tap[k]]: where the patch begins, plus where in a patch its k-th number lies.
 
 What makes it fast is the inner step, one for all three, on a *tile* of ROWS × LANES sums:
@@ -271,9 +271,19 @@ def _fill_lanes(matrix):
     return np.ascontiguousarray(np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, -matrix.shape[-1] % LANES)]))
 
 
+def _require_fit(a, b, fit):
+    """Raise ValueError unless the shapes fit, as the caller says, and the dtypes are one: nothing below checks."""
+    if not fit or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64):
+        raise ValueError(f"arrays must fit together and be both float32 or both float64, "
+                         f"not {a.dtype} of {a.shape} and {b.dtype} of {b.shape}")
+
+
+# Each raises ValueError for arrays that do not fit together.
+
 def conv2d(big, w):
     """small (N, H, W, O) from big (N, 2H, 2W, C) and w (4, 4, C, O): `reference.conv2d`, fast."""
     (N, H2, W2, C), O = big.shape, w.shape[3]
+    _require_fit(big, w, w.shape == (4, 4, C, O) and H2 % 2 == W2 % 2 == 0)
     weights = _fill_lanes(w.reshape(16 * C, O))
     small = np.empty((N, H2 // 2, W2 // 2, weights.shape[1]), big.dtype)
     _conv2d(np.ascontiguousarray(big), weights, small)
@@ -283,6 +293,7 @@ def conv2d(big, w):
 def conv2d_transpose(small, w):
     """big (N, 2H, 2W, C) from small (N, H, W, O) and w (4, 4, C, O): `reference.conv2d_transpose`, fast."""
     (N, H, W, O), C = small.shape, w.shape[2]
+    _require_fit(small, w, w.shape == (4, 4, C, O))
     big = np.empty((N, 2 * H, 2 * W, C), small.dtype)
     _conv2d_transpose(np.ascontiguousarray(small), _fill_lanes(w.reshape(16 * C, O).T), big)
     return big
@@ -290,7 +301,8 @@ def conv2d_transpose(small, w):
 
 def conv2d_weight(big, small):
     """w (4, 4, C, O) from big (N, 2H, 2W, C) and small (N, H, W, O): `reference.conv2d_weight`, fast."""
-    C, O = big.shape[3], small.shape[3]
+    (N, H, W, O), C = small.shape, big.shape[3]
+    _require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
     small = np.ascontiguousarray(small) if O % LANES == 0 else _fill_lanes(small)
     slices = np.empty((SLICES, 16 * C, small.shape[3]), big.dtype)
     _conv2d_weight(np.ascontiguousarray(big), small, slices)
@@ -302,8 +314,9 @@ def matmul(a, b):
 
     NumPy's own product is as fast, but its threads keep spinning after each call and take the cores from Numba's.
     """
-    M, N = len(a), b.shape[1]
-    steps = (a.shape[1], 1) if a.flags.c_contiguous else (1, M)
+    (M, K), N = a.shape, b.shape[1]
+    _require_fit(a, b, b.shape == (K, N))
+    steps = (K, 1) if a.flags.c_contiguous else (1, M)
     flat = (a if a.flags.c_contiguous else a.T).reshape(-1)
     matrix = _fill_lanes(b)
     c = np.empty((M, matrix.shape[1]), a.dtype)

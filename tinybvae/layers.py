@@ -10,7 +10,10 @@ from tinybvae.kernels import conv2d, conv2d_transpose, conv2d_weight, matmul
 
 
 class Layer:
-    """`parameters` and `gradients`: {name: array}, the same names and shapes."""
+    """`parameters` and `gradients`: {name: array}, the same names and shapes.
+
+    Layers with parameters raise ValueError for arrays of another shape, or of another dtype than their own.
+    """
 
     def __init__(self, **parameters):
         self.parameters = parameters
@@ -97,8 +100,8 @@ class Conv2d(Layer):
 
     def forward(self, x):
         _require_shape(self, x, None, None, self.parameters["weight"].shape[2])
-        if x.shape[1] % 2 or x.shape[2] % 2 or 0 in x.shape:
-            raise ValueError(f"Conv2d halves height and width, which must be even and at least 2, not {x.shape[1:3]}")
+        if x.shape[1] % 2 or x.shape[2] % 2:
+            raise ValueError(f"Conv2d halves height and width, which must be even, not {x.shape[1:3]}")
         self.x = x
         y = conv2d(x, self.parameters["weight"])
         y += self.parameters["bias"]
@@ -112,7 +115,7 @@ class Conv2d(Layer):
 
 
 class ConvTranspose2d(Layer):
-    """Its adjoint, doubling an image.  x (N, H, W, O), weight (4, 4, C, O), y (N, 2H, 2W, C).
+    """The adjoint of `Conv2d`: doubles an image.  x (N, H, W, O), weight (4, 4, C, O), y (N, 2H, 2W, C).
 
     `Conv2d` with forward and backward exchanged; a pixel of y sums 2×2 pixels of x, hence its fan-in.
     """

@@ -1,4 +1,4 @@
-"""Adam (both papers' reproductions) and Adagrad (Higgins et al.): parameters change in place, moments are kept."""
+"""Adam (Burgess et al.) and Adagrad (Higgins et al.): parameters change in place, moments are kept."""
 
 import math
 
@@ -6,22 +6,28 @@ import numpy as np
 
 
 class Optimizer:
-    """`parameters` {name: array}, changed in place; `moments` {name: {parameter: array}}; `t`, the updates so far."""
+    """`parameters` {name: array}, changed in place; `moments` {name: {parameter: array}}; `t`, the updates so far.
 
-    def __init__(self, parameters, moments, **settings):
+    `update` takes gradients by the parameters' names. Raises ValueError for settings out of range.
+    """
+
+    def __init__(self, parameters, moments, learning_rate, **settings):
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive and finite, not {learning_rate}")
         for name, value in settings.items():
-            if not 0 <= value < math.inf or (name == "learning_rate" and value == 0):
-                raise ValueError(f"{name} must be positive and finite, not {value}")
-        self.parameters, self.settings, self.t = parameters, settings, 0
+            end = math.inf if name == "epsilon" else 1
+            if not 0 <= value < end:
+                raise ValueError(f"{name} must lie in [0, {end}), not {value}")
+        self.settings = {name: float(value) for name, value in {"learning_rate": learning_rate, **settings}.items()}
+        self.parameters, self.t = parameters, 0
         self.moments = {m: {name: np.zeros_like(p) for name, p in parameters.items()} for m in moments}
 
 
 class Adam(Optimizer):
-    """Kingma and Ba 2015, algorithm 1. Raises ValueError for a rate that is not positive and finite."""
+    """Kingma and Ba 2015, algorithm 1. Raises ValueError unless rate > 0, 0 ≤ β₁, β₂ < 1 and ε ≥ 0."""
 
     def __init__(self, parameters, learning_rate=5e-4, beta1=0.9, beta2=0.999, epsilon=1e-8):
-        super().__init__(parameters, ("m", "v"),
-                         learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
+        super().__init__(parameters, ("m", "v"), learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
 
     def update(self, gradients):
         """m ← β₁ m + (1 − β₁) g;  v ← β₂ v + (1 − β₂) g²;  θ ← θ − α · m̂ / (√v̂ + ε)
@@ -39,10 +45,10 @@ class Adam(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """Duchi et al. 2011, diagonal. Raises ValueError for a rate that is not positive and finite."""
+    """Duchi et al. 2011, diagonal. Raises ValueError unless rate > 0 and ε ≥ 0."""
 
     def __init__(self, parameters, learning_rate=1e-2, epsilon=1e-10):
-        super().__init__(parameters, ("v",), learning_rate=learning_rate, epsilon=epsilon)
+        super().__init__(parameters, ("v",), learning_rate, epsilon=epsilon)
 
     def update(self, gradients):
         """v ← v + g²;  θ ← θ − α · g / (√v + ε)"""

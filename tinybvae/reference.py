@@ -28,7 +28,7 @@ def conv2d(big, w):
 
 
 def conv2d_transpose(small, w):
-    """big[n,2i+p,2j+q,c] = Σ_ijpqo small[n,i,j,o] · w[p,q,c,o]"""
+    """big[n,y,x,c] = Σ small[n,i,j,o] · w[p,q,c,o] over all i,j,p,q,o with 2i+p = y and 2j+q = x"""
     N, H, W, C = *small.shape[:3], w.shape[2]
     padded = np.zeros((N, 2 * H + 2, 2 * W + 2, C), small.dtype)
     for p, q in np.ndindex(4, 4):

@@ -12,7 +12,7 @@ from tinybvae import figures, metrics
 from tinybvae.checkpoint import write_atomically
 from tinybvae.losses import gaussian_kl
 
-SEED_IMAGE = (1, 2, 5, 16, 16)  # the factor classes whose means every traversal starts from: an ellipse
+TRAVERSED = (1, 2, 5, 16, 16)  # the factor classes of the image that traversals start from: an ellipse
 FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",
          "report.html")  # beside z0.gif …
 PAGE_STYLE = """
@@ -51,13 +51,15 @@ def write_report(run, sprites, folder, command):
 def describe(run, sprites):
     """The means (D,) that traversals start from, the latent table [{"z": 0, …}, …], and all that metrics.json holds.
 
-    Of each latent: the factor it knows most of, and that share (`metrics`); its posterior variance at the seed image;
-    its KL in nats, in the mean over the sampled images.
+    Of each latent: the factor it knows most of, and that share (`metrics`); its posterior variance at the image
+    of TRAVERSED; its KL in nats, in the mean over the sampled images. Raises FloatingPointError if one is not finite.
     """
     classes, means, logvars = metrics.encode_samples(run.model, sprites)
     kl, _, _ = gaussian_kl(means, logvars)
+    mean, logvar = (array[0] for array in run.model.encode(sprites.images([nearest(sprites, TRAVERSED)])))
+    if not np.isfinite([kl, np.exp(logvar)]).all():
+        raise FloatingPointError(f"the latents are not finite at step {run.step}: try a lower learning rate")
     shares = metrics.known_shares(means, classes)
-    mean, logvar = (array[0] for array in run.model.encode(sprites.images([nearest(sprites, SEED_IMAGE)])))
     latents = [{"z": d, "factor": factor, "share": share, "variance": float(variance), "kl": float(nats)}
                for d, ((factor, share), variance, nats)
                in enumerate(zip(metrics.name_latents(shares, kl, sprites.factor_names), np.exp(logvar), kl))]
@@ -99,6 +101,7 @@ def _page(measured, order, files, command):
 <html lang="en"><meta charset="utf-8"><title>tinybvae: a run of {measured["step"]} steps</title>
 <style>{PAGE_STYLE}</style>
 <h1>A β-VAE after {measured["step"]:,} steps</h1>
+<p>Made by this command, and an <code>--out</code> of its own:</p>
 <pre>{html.escape(command)}</pre>
 <h2>Latents</h2>
 <p>Each latent from −3 to 3, the others at the means of one image. Parameter: the factor that the latent knows most of;

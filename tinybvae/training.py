@@ -17,61 +17,57 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
 
     The first interrupt (Ctrl-C, or a SIGTERM as clusters send) ends the loop after the step in hand and a last
     checkpoint; a second one acts at once. Returns whether all steps are done. All randomness is drawn from run.rng,
-    first a batch's images, then its noise. Raises ValueError for counts below 1, FloatingPointError if the loss or a
-    parameter is no longer finite; then the last checkpoint is the last good one.
+    first a batch's images, then its noise. Raises ValueError for counts below 1, FloatingPointError if the loss is not
+    finite; before a checkpoint also of the updated model, so that the last checkpoint is the last good one.
     """
     if min(steps, batch_size, checkpoint_every) < 1:
         raise ValueError("steps, batch_size and checkpoint_every must be at least 1")
     model, optimizer, rng = run.model, run.optimizer, run.rng
-    _compile(model, sprites, objective)
     busy, first = 0.0, run.step  # seconds of training, without compilation and checkpoints
     line = "nothing left to do"
 
     def keep():
-        _require_finite(model.parameters, run.step)
+        _finite_losses(model, images, noise, objective, run.step)
         if bar.disable:  # not a terminal: a plain line instead
             print(f"step {run.step}/{steps}: {line}", flush=True)
         if checkpoint:
             checkpoint(run)
 
-    with (_interrupted() as interrupted, np.errstate(over="ignore", invalid="ignore"),
-          tqdm(total=steps, initial=run.step, disable=None, bar_format=BAR) as bar):
-        while run.step < steps and not interrupted:
-            start = time.perf_counter()
-            images = sprites.images(rng.integers(len(sprites), size=batch_size))
-            noise = rng.standard_normal((batch_size, model.latents))
-            losses = model.loss_and_gradients(images, noise, objective, run.step)
-            if not np.isfinite(losses.total):
-                raise FloatingPointError(f"the loss is {losses.total} at step {run.step}: try a lower learning rate")
-            optimizer.update(model.gradients)
-            capacity = objective.capacity(run.step)
-            if run.step % HISTORY_EVERY == 0:
-                run.history.append([run.step, *losses[:3], capacity, *losses.kl_per_latent.tolist()])
-            run.step += 1
-            busy += time.perf_counter() - start
+    with _interrupted() as interrupted, np.errstate(over="ignore", invalid="ignore"):
+        print("compiling... ", end="", flush=True)  # now, by one small batch, and not within the first step
+        start = time.perf_counter()
+        images, noise = sprites.images([0]), np.zeros((1, model.latents))
+        _finite_losses(model, images, noise, objective, run.step)
+        print(f"{time.perf_counter() - start:.1f} s", flush=True)
 
-            line = (f"total {losses.total:.1f} rec {losses.reconstruction:.1f} KL {losses.kl:.2f} "
-                    f"KL-C {losses.kl - capacity:+.2f} {(run.step - first) * batch_size / busy:,.0f} images/s")
-            bar.set_postfix_str(line, refresh=False)
-            bar.update()
-            if run.step % checkpoint_every == 0 and run.step < steps and not interrupted:
-                keep()
-        keep()
+        with tqdm(total=steps, initial=run.step, disable=None, bar_format=BAR) as bar:
+            while run.step < steps and not interrupted:
+                start = time.perf_counter()
+                images = sprites.images(rng.integers(len(sprites), size=batch_size))
+                noise = rng.standard_normal((batch_size, model.latents))
+                losses = _finite_losses(model, images, noise, objective, run.step)
+                optimizer.update(model.gradients)
+                capacity = objective.capacity(run.step)
+                if run.step % HISTORY_EVERY == 0:
+                    run.history.append([run.step, *losses[:3], capacity, *losses.kl_per_latent.tolist()])
+                run.step += 1
+                busy += time.perf_counter() - start
+
+                line = (f"total {losses.total:.1f} rec {losses.reconstruction:.1f} KL {losses.kl:.2f} "
+                        f"KL-C {losses.kl - capacity:+.2f} {(run.step - first) * batch_size / busy:,.0f} images/s")
+                bar.set_postfix_str(line, refresh=False)
+                bar.update()
+                if run.step % checkpoint_every == 0 and run.step < steps and not interrupted:
+                    keep()
+            keep()
     return run.step >= steps
 
 
-def _compile(model, sprites, objective):
-    """Run one small batch through everything, so that Numba compiles now and not within the first step."""
-    print("compiling... ", end="", flush=True)
-    start = time.perf_counter()
-    model.loss_and_gradients(sprites.images([0]), np.zeros((1, model.latents)), objective, 0)
-    print(f"{time.perf_counter() - start:.1f} s", flush=True)
-
-
-def _require_finite(parameters, step):
-    for name, p in parameters.items():
-        if not np.isfinite(p).all():
-            raise FloatingPointError(f"{name} is not finite after step {step}: try a lower learning rate")
+def _finite_losses(model, images, noise, objective, step):
+    losses = model.loss_and_gradients(images, noise, objective, step)
+    if not np.isfinite(losses.total):
+        raise FloatingPointError(f"the loss is {losses.total} at step {step}: try a lower learning rate")
+    return losses
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The β-VAE: two architectures as tables, the reparameterization, and the chain rule by hand.
 
-N batch, D latents. An architecture is a function that builds an encoder, from images to 2·D numbers (the means, then
-the log-variances of q(z|x)), and a decoder, from z to one logit a pixel.
+N batch, D latents. An architecture is a function of the number of latents, the image's shape (height, width, channels),
+the random generator that draws the weights and their dtype. It returns an encoder, from images to 2·D numbers (the
+means, then the log-variances of q(z|x)), and a decoder, from z to one logit a pixel and channel.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,10 @@ from tinybvae.losses import bernoulli_nll, gaussian_kl
 
 
 def burgess2018(latents, image_shape, rng, dtype):
-    """Burgess et al. 2018, appendix A.1: four convolutions and two hidden layers, and their mirror image."""
+    """Burgess et al. 2018, appendix A.1: four convolutions and two hidden layers, and their mirror image.
+
+    Raises ValueError unless height and width are multiples of 16.
+    """
     height, width, channels = image_shape
     if height % 16 or width % 16:
         raise ValueError(f"four convolutions each halve the image: height and width must be multiples of 16, "
@@ -85,12 +89,12 @@ ARCHITECTURES = {function.__name__: function for function in (burgess2018, higgi
 
 
 def reparameterize(mean, logvar, noise):
-    """z = μ + σ ε, with σ = exp(½ log σ²) and ε standard normal (Kingma and Welling 2014, section 2.4)."""
+    """z = μ + σ ε, with σ = exp(½ log σ²) and ε standard normal (Kingma and Welling 2014, section 2.4); all (N, D)."""
     return mean + np.exp(logvar / 2) * noise
 
 
 def reparameterize_backward(dz, logvar, noise):
-    """dmean = dz,  dlogvar = dz · ε · dσ/dlogσ² = dz · ε · σ / 2"""
+    """dmean = dz,  dlogvar = dz · ε · dσ/dlogσ² = dz · ε · σ / 2;  all (N, D)"""
     return dz, dz * noise * np.exp(logvar / 2) / 2
 
 
@@ -129,7 +133,10 @@ class BetaVAE:
                 for name, array in getattr(getattr(self, side), kind).items()}
 
     def encode(self, images):
-        """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x)."""
+        """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x).
+
+        Raises ValueError for images of another size than the model's.
+        """
         images = np.asarray(images, self.dtype)
         if images.shape[1:] != self.image_shape:
             raise ValueError(f"this model takes images of shape (N, {', '.join(map(str, self.image_shape))}), "
@@ -143,7 +150,8 @@ class BetaVAE:
     def loss_and_gradients(self, images, noise, objective, step):
         """One forward and one backward pass; assigns `gradients`, changes no parameter.
 
-        noise: ε, standard normal (N, D). objective(kl, step) -> (penalty, slope), see `losses`.
+        images: (N, height, width, channels), 0 to 1. noise: ε, standard normal (N, D). objective(kl, step) -> (penalty,
+        slope), see `losses`. Returns `Losses`, in nats. Raises ValueError for other shapes, and without any image.
 
             x ──encoder──▶ μ, log σ² ──▶ z = μ + σ ε ──decoder──▶ l        L = −log p(x|l) + penalty(KL)
                              └──▶ KL
@@ -152,16 +160,19 @@ class BetaVAE:
         through KL, times slope = d(penalty)/d(KL): β for Higgins et al., γ · sign(KL − C) for Burgess et al.
         """
         images, noise = np.asarray(images, self.dtype), np.asarray(noise, self.dtype)
+        if not len(images) or noise.shape != (len(images), self.latents):
+            raise ValueError(f"noise must have shape (N, {self.latents}), one row for each of N ≥ 1 images, "
+                             f"not {noise.shape} for {len(images)}")
         mean, logvar = self.encode(images)
         z = reparameterize(mean, logvar, noise)
         logits = self.decode(z)
 
         reconstruction, dlogits = bernoulli_nll(logits, images)
         kl_per_latent, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)
-        kl = kl_per_latent.sum()
-        penalty, slope = objective(kl, step)
+        kl = float(kl_per_latent.sum())
+        penalty, slope = map(float, objective(kl, step))  # a NumPy scalar would turn float32 arrays into float64
 
         dz = self.decoder.backward(dlogits)
         dmean, dlogvar = reparameterize_backward(dz, logvar, noise)
         self.encoder.backward(np.concatenate([dmean + slope * dmean_kl, dlogvar + slope * dlogvar_kl], axis=1))
-        return Losses(float(reconstruction + penalty), float(reconstruction), float(kl), kl_per_latent)
+        return Losses(float(reconstruction + penalty), float(reconstruction), kl, kl_per_latent)
