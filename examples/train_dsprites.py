@@ -13,7 +13,7 @@ import numpy as np
 
 import tinybvae as tb
 from tinybvae.checkpoint import OPTIMIZERS
-from tinybvae.commandline import Parser, nonnegative_float, positive_float, positive_int, seed
+from tinybvae.commandline import Parser, nonnegative_float, path, positive_float, positive_int, seed
 from tinybvae.report import FILES
 from tinybvae.vae import ARCHITECTURES
 
@@ -34,25 +34,28 @@ MAY_CHANGE = ("steps", "checkpoint_every", "data")  # when a run is resumed
 
 def parse(parser):
     """The options given, by name; what was not given is absent."""
-    add = parser.add_argument
+    def add(option, help="", **how):
+        default = DEFAULTS.get(option.removeprefix("--").replace("-", "_"))
+        parser.add_argument(option, help=f"{help} (default {default})" if default is not None else help, **how)
+
     add("--steps", type=positive_int)
     add("--batch-size", type=positive_int)
     add("--learning-rate", type=positive_float)
     add("--latents", type=positive_int)
-    add("--seed", type=seed, help="of the weights, the images' order and the noise")
-    add("--objective", choices=OBJECTIVES, help="capacity: gamma |KL - C| (Burgess et al.); beta: beta KL (Higgins et al.)")
+    add("--seed", "of the weights, the images' order and the noise", type=seed)
+    add("--objective", "capacity: gamma |KL - C| (Burgess et al.); beta: beta KL (Higgins et al.)", choices=OBJECTIVES)
     add("--gamma", type=positive_float)
-    add("--capacity", type=nonnegative_float, metavar="NATS", help="C's last value")
-    add("--anneal-steps", type=positive_int, help="steps in which C rises from 0")
-    add("--anneal-power", type=positive_float, help="C rises as (step / anneal-steps) to this power")
+    add("--capacity", "C's last value", type=nonnegative_float, metavar="NATS")
+    add("--anneal-steps", "steps in which C rises from 0", type=positive_int)
+    add("--anneal-power", "C rises as (step / anneal-steps) to this power", type=positive_float)
     add("--beta", type=positive_float)
-    add("--preset", choices=PRESETS, help="published settings (seed: those of miyosuda's disentangled_vae; steps and "
-                                          "batch size are ours where a paper names none); other options override them")
-    add("--data", metavar="PATH", help="DeepMind's dsprites .npz or .hdf5; default: rendered on demand")
-    add("--out", type=Path, metavar="FOLDER")
-    add("--threads", type=positive_int, help="default: all; the result does not depend on it")
-    add("--checkpoint-every", type=positive_int, metavar="STEPS")
-    add("--resume", action="store_true", help="go on with the run in --out; only " + ", ".join(MAY_CHANGE) + " may change")
+    add("--preset", "published settings (seed: those of miyosuda's disentangled_vae; steps and batch size are ours where "
+                    "a paper names none); other options override them", choices=PRESETS)
+    add("--data", "DeepMind's dsprites .npz or .hdf5; without it, images are rendered on demand", type=path)
+    add("--out", "folder for the results (default runs/dsprites)", type=path, metavar="FOLDER")
+    add("--threads", "(default: all); the result does not depend on it", type=positive_int)
+    add("--checkpoint-every", "steps between two checkpoints", type=positive_int, metavar="STEPS")
+    add("--resume", f"go on with the run in --out; only {', '.join(MAY_CHANGE)} may change", action="store_true")
     return vars(parser.parse_args())
 
 
@@ -76,11 +79,11 @@ def fresh(out, preset, given):
     """A new run. Raises ValueError if `out` is in use, or for settings that contradict each other."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
-    for path in out.glob("*"):
-        if path.name == "checkpoint.h5":
+    for file in out.glob("*"):
+        if file.name == "checkpoint.h5":
             raise ValueError(f"--out {out} already holds a run: go on with it by --resume, or give another folder")
-        if path.name in FILES or path.match("z*.gif"):
-            raise ValueError(f"--out {out} already holds a run's {path.name}, but no checkpoint.h5: "
+        if file.name in FILES or file.match("z[0-9]*.gif"):
+            raise ValueError(f"--out {out} already holds a run's {file.name}, but no checkpoint.h5: "
                              f"give another folder")
     settings = configuration(DEFAULTS, preset, given)
     model = tb.BetaVAE(settings["latents"], settings["seed"], architecture=ARCHITECTURES[settings["architecture"]])
@@ -117,7 +120,7 @@ def command(settings):
 def main():
     parser = Parser(argument_default=argparse.SUPPRESS, description=__doc__)
     given = parse(parser)
-    out, resume = given.pop("out", Path("runs/dsprites")), given.pop("resume", False)
+    out, resume = Path(given.pop("out", "runs/dsprites")), given.pop("resume", False)
     threads = given.pop("threads", numba.config.NUMBA_NUM_THREADS)
     preset = PRESETS.get(given.pop("preset", None), {})
     checkpoint = out / "checkpoint.h5"
@@ -144,7 +147,7 @@ def main():
         tb.save(run, checkpoint)
         tb.write_report(run, sprites, out, command(settings))
 
-    print(f"{command(settings)}\n{len(sprites)} images; results in {out}")
+    print(f"{command(settings)} --out {shlex.quote(str(out))}\n{len(sprites)} images")
     objective, names = OBJECTIVES[settings["objective"]]
     start = time.perf_counter()
     try:

@@ -103,7 +103,7 @@ def test_render_takes_real_values():
     assert frames.shape == (9, 64, 64, 1) and (frames[0] != frames[-1]).any()
     np.testing.assert_array_equal(tb.render(1, .7, 2 * np.pi * 13 / 39, 1 / 31, 30 / 31),
                                   SPRITES.images(SPRITES.index([[1, 2, 13, 1, 30]])))
-    for wrong in [(3, 1, 0, 0, 0), (0, np.nan, 0, 0, 0), (0, 1, np.inf, 0, 0)]:
+    for wrong in [(3, 1, 0, 0, 0), (0, np.nan, 0, 0, 0), (0, 1, np.inf, 0, 0), (1, 1e19, 1.3, .5, .5)]:
         with pytest.raises(ValueError, match="must be"):
             tb.render(*wrong)
     with pytest.raises(ValueError, match=r"one number or N of each, not arrays that broadcast to \(2, 3\)"):
@@ -200,7 +200,7 @@ def changed(**changes):
 
 
 MISTAKES = {
-    "pixels must be 0 or 1": changed(imgs=lambda a: a * 2),
+    "pixels must be 0 or 1; image 3 has": changed(imgs=lambda a: a + (np.indices(a.shape).min(axis=0) == 3).astype(a.dtype)),
     "imgs must be uint8": changed(imgs=lambda a: a.astype(np.float32)),
     "imgs must be uint8 of shape": changed(imgs=lambda a: a[:, :32]),
     "classes must be integers of shape": changed(latents_classes=lambda a: a[:-1]),

@@ -66,6 +66,37 @@ def test_he_start_keeps_the_second_moment(layer, fan_in):
     assert abs(weight.std() / np.sqrt(2 / fan_in) - 1) < .03 and not layer.parameters["bias"].any()
 
 
+@pytest.mark.parametrize("layer", [tb.Linear, tb.Conv2d, tb.ConvTranspose2d])
+@pytest.mark.parametrize("sizes", [(0, 3), (3, 0)])
+def test_layers_of_no_size(layer, sizes):
+    with pytest.raises(ValueError, match="inputs and outputs must be at least 1"):
+        layer(*sizes, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("layer, shape, wrong", [
+    (tb.Linear(5, 3, **START), (2, 5), [(3, 3), (2, 4)]),
+    (tb.Conv2d(3, 5, **START), (2, 6, 4, 3), [(1, 3, 2, 5), (2, 6, 4, 5), (2, 3, 2, 4)]),
+    (tb.ConvTranspose2d(3, 5, **START), (2, 3, 2, 3), [(1, 6, 4, 5), (2, 3, 2, 5), (2, 6, 4, 4)]),
+], ids=["linear", "conv", "transpose"])
+def test_backward_refuses_other_shapes(layer, shape, wrong):
+    layer.forward(np.zeros(shape))
+    for dy in wrong:
+        with pytest.raises(ValueError):
+            layer.backward(np.zeros(dy))
+
+
+def test_the_check_sees_a_gradient_of_another_shape():
+    class Wrong(tb.Linear):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            self.gradients["bias"] = self.gradients["bias"][None]
+            return dx
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"not \(2,\) and \(1, 2\)"):
+        gradcheck.check_layer(Wrong(3, 2, rng, np.float64), rng.standard_normal((4, 3)), rng)
+
+
 def test_other_dtypes_are_named():
     layer = tb.Conv2d(3, 5, np.random.default_rng(0))
     with pytest.raises(ValueError, match="not float64 of .* and float32 of"):

@@ -73,6 +73,12 @@ def test_gaussian_kl_derivative():
     assert relative_error(numerical_gradient(kl, logvar), dlogvar) < 1e-9
 
 
+@pytest.mark.parametrize("loss", [tb.bernoulli_nll, tb.gaussian_kl])
+def test_shapes_that_would_broadcast(loss):
+    with pytest.raises(ValueError, match=r"one shape, not \(4, 5, 1\) and \(4, 5\)"):
+        loss(np.zeros((4, 5, 1)), np.zeros((4, 5)))
+
+
 def test_beta_objective():
     objective = tb.beta_objective(4.0)
     assert objective(2.5, step=7) == (10.0, 4.0) and objective.capacity(7) == 0

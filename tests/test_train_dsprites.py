@@ -172,10 +172,10 @@ def test_options_reach_the_run(tmp_path):
 
 
 WRONG = [
-    (["--steps", "0"], "--steps: must be a whole number of at least 1, not '0'"),
+    (["--steps", "0"], "--steps: must be a whole number from 1 to a billion, not '0'"),
     (["--steps", "1.5"], "--steps: must be a whole number"),
     (["--batch-size", "-3"], "--batch-size: must be"),
-    (["--batch-size", "1" + 20 * "0"], "at most the data set's 737280 images"),
+    (["--batch-size", "1000000"], "at most the data set's 737280 images"),
     (["--latents", "0"], "--latents: must be"),
     (["--threads", "0"], "--threads: must be"),
     (["--threads", "100000"], "--threads 100000: at most"),
@@ -192,6 +192,9 @@ WRONG = [
     (["--data", "{folder}/notes.txt"], "notes.txt: neither a whole .npz nor a whole .hdf5"),
     (["--out", "{folder}/notes.txt"], "notes.txt is a file"),
     (["--out", "{folder}/notes.txt/run"], "notes.txt"),
+    (["--data", ""], "--data: must be a path, not ''"),
+    (["--out", ""], "--out: must be a path, not ''"),
+    (["--steps", 400 * "9"], "--steps: must be"),
     (["--colour"], "unrecognized arguments: --colour"),
 ]
 
@@ -206,6 +209,8 @@ def test_wrong_input(tmp_path, options, message):
 
 @pytest.mark.parametrize("change, message", [
     (["--gamma", "50"], "was made with gamma 100.0, not 50.0"),
+    (["--beta", "4"], "--beta belongs to --objective beta"),
+    (["--preset", "burgess2018", "--steps", "25"], "was made with gamma 100.0, not 1000.0"),
     (["--steps", "20"], "is at step 25 already"),
     (["--data", "none.npz"], "none.npz: no such file"),
 ])

@@ -8,11 +8,11 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line, without the usage."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
 
 
 def positive_int(text):
-    return _checked(int, text, lambda number: number >= 1, "a whole number of at least 1")
+    return _checked(int, text, lambda number: 1 <= number <= 10 ** 9, "a whole number from 1 to a billion")
 
 
 def seed(text):
@@ -27,11 +27,15 @@ def nonnegative_float(text):
     return _checked(float, text, lambda number: 0 <= number < math.inf, "a number of at least 0")
 
 
+def path(text):
+    return _checked(str, text, bool, "a path")
+
+
 def _checked(kind, text, allowed, wanted):
     try:
-        number = kind(text)
+        value = kind(text)
     except ValueError:
-        number = None
-    if number is None or not allowed(number):
+        value = None
+    if value is None or not allowed(value):
         raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
-    return number
+    return value

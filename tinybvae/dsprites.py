@@ -5,6 +5,7 @@ white where its centre lies inside the sprite's outline. So an image needs no fi
 by `DSprites(path)`, and look the same from outside.
 """
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def render(shape, scale, orientation, x, y):
     """Images of sprites with the given factor values, one number or N of each: float32 (N, 64, 64, 1), 0 or 1.
 
     shape: 0 square, 1 ellipse, 2 heart; scale: .5 to 1 in dSprites; orientation in radians; x, y: 0 to 1.
-    Raises ValueError if a shape is unknown, a value is not finite, or the arrays are not one number or N each.
+    Raises ValueError if a shape is unknown, a value is beyond ±1e6, or the arrays are not one number or N each.
     """
     shape, *real = np.broadcast_arrays(np.atleast_1d(shape), scale, orientation, x, y)
     if shape.ndim != 1:
@@ -93,8 +94,8 @@ def render(shape, scale, orientation, x, y):
     if not np.isin(shape, (0, 1, 2)).all():
         raise ValueError(f"shape must be 0, 1 or 2 ({', '.join(SHAPES)})")
     real = [np.array(values, np.float64) for values in real]
-    if not all(np.isfinite(values).all() for values in real):
-        raise ValueError("scale, orientation, x and y must be finite numbers")
+    if not all((np.abs(values) <= 1e6).all() for values in real):
+        raise ValueError("scale, orientation, x and y must be numbers, and lie within ±1e6")
     images = np.empty((len(shape), SIZE, SIZE), np.float32)
     _render(OUTLINES, shape.astype(np.int64), *real, images)
     return images[..., None]
@@ -177,8 +178,8 @@ def _integers(array, name):
 
 def _read(path):
     """The packed images (N, 512) and the five factor classes (N, 5) of one of DeepMind's files."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; give DeepMind's dsprites .npz or .hdf5")
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise ValueError(f"{path}: no such file, or none that may be read; give DeepMind's dsprites .npz or .hdf5")
     try:
         if zipfile.is_zipfile(path):
             return _read_npz(path)
@@ -229,7 +230,7 @@ def _read_hdf5(path):
 def _pack(shape, dtype, classes, block, step):
     """Check what the file says of itself, then pack its images, `step` at a time, into one bit a pixel."""
     if dtype != np.uint8 or len(shape) != 3 or shape[1:] != (SIZE, SIZE) or not 0 < shape[0] <= np.prod(FACTOR_SIZES):
-        raise ValueError(f"imgs must be uint8 of shape (N, 64, 64), N at most 737280, not {dtype} of {shape}")
+        raise ValueError(f"imgs must be uint8 of shape (N, 64, 64), N from 1 to 737280, not {dtype} of {shape}")
     if classes.dtype.kind not in "iu" or classes.shape != (shape[0], 6):
         raise ValueError(f"classes must be integers of shape ({shape[0]}, 6), not {classes.dtype} of {classes.shape}")
     if ((classes < 0) | (classes >= (1, *FACTOR_SIZES))).any():
@@ -238,7 +239,8 @@ def _pack(shape, dtype, classes, block, step):
     packed = np.empty((count, SIZE * SIZE // 8), np.uint8)
     for start in range(0, count, step):
         pixels = block(start, min(start + step, count))
-        if pixels.max() > 1:
-            raise ValueError(f"pixels must be 0 or 1; one of images {start} … is {pixels.max()}")
+        wrong = (pixels > 1).any(axis=(1, 2))
+        if wrong.any():
+            raise ValueError(f"pixels must be 0 or 1; image {start + wrong.argmax()} has others")
         packed[start:start + step] = np.packbits(pixels.reshape(len(pixels), -1), axis=1)
     return packed, classes[:, 1:].astype(np.int64)

@@ -10,8 +10,10 @@ import numpy as np
 
 
 def relative_error(a, b):
-    """‖a − b‖ / (‖a‖ + ‖b‖), of arrays or numbers; 0 if both are 0."""
+    """‖a − b‖ / (‖a‖ + ‖b‖), of arrays or numbers; 0 if both are 0. Raises ValueError unless of one shape."""
     a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape:
+        raise ValueError(f"a derivative must have its function's or its argument's shape, not {a.shape} and {b.shape}")
     scale = np.linalg.norm(a) + np.linalg.norm(b)
     return float(np.linalg.norm(a - b) / scale) if scale else 0.0
 

@@ -21,7 +21,9 @@ class Layer:
 
 
 def he_normal(shape, fan_in, rng, dtype):
-    """Weights with variance 2 / fan_in (He et al. 2015, eq. 10)."""
+    """Weights with variance 2 / fan_in (He et al. 2015, eq. 10). Raises ValueError for a size below 1."""
+    if min(shape) < 1:
+        raise ValueError(f"inputs and outputs must be at least 1, not those of a weight of shape {shape}")
     return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(dtype)
 
 

@@ -1,7 +1,7 @@
 """The two terms of the β-VAE's loss, and the two objectives that weigh one against the other.
 
 Sums over pixels and latents, means over the batch, nats everywhere. Each term returns its value together with its
-derivative. Shapes: images and logits (N, …), mean and logvar (N, D).
+derivative, and raises ValueError unless its two arrays have one shape: images and logits (N, …), mean and logvar (N, D).
 """
 
 import math
@@ -21,6 +21,7 @@ def bernoulli_nll(logits, images):
     With p = sigmoid(l), −log p(x) = −x log p − (1 − x) log(1 − p) = log(1 + eˡ) − x l, whose derivative by l is p − x.
     And log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|), which cannot overflow.
     """
+    _require_one_shape(logits, images)
     N = len(images)
     nll = np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits))) - images * logits
     return nll.sum(dtype=np.float64) / N, (sigmoid(logits) - images) / N
@@ -31,6 +32,7 @@ def gaussian_kl(mean, logvar):
 
     KL = ½ (μ² + σ² − 1 − log σ²)  (Kingma and Welling 2014, appendix B); by μ: μ, by log σ²: ½ (σ² − 1).
     """
+    _require_one_shape(mean, logvar)
     N = len(mean)
     variance_minus_1 = np.expm1(logvar)
     kl = (mean ** 2 + variance_minus_1 - logvar) / 2
@@ -71,6 +73,11 @@ def capacity_objective(gamma=100.0, capacity=20.0, anneal_steps=100_000, anneal_
 
     objective.capacity = annealed
     return objective
+
+
+def _require_one_shape(a, b):
+    if a.shape != b.shape:
+        raise ValueError(f"the arrays must have one shape, not {a.shape} and {b.shape}")
 
 
 def _require_positive(**numbers):

@@ -5,6 +5,7 @@ import csv
 import html
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def write_report(run, sprites, folder, command):
     }
     files["report.html"] = _page(measured, order, files, command).encode()
     for name, data in files.items():
-        write_atomically(folder / name, data)
+        write_atomically(Path(folder) / name, data)
     return measured
 
 
