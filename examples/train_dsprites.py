@@ -49,8 +49,8 @@ def parse(parser):
     add("--anneal-steps", "steps in which C rises from 0", type=positive_int)
     add("--anneal-power", "C rises as (step / anneal-steps) to this power", type=positive_float)
     add("--beta", type=positive_float)
-    add("--preset", "published settings (seed: those of miyosuda's disentangled_vae; steps and batch size are ours where "
-                    "a paper names none); other options override them", choices=PRESETS)
+    add("--preset", "published settings (seed: those of miyosuda's disentangled_vae; steps and batch size are ours "
+                    "where a paper names none); other options override them", choices=PRESETS)
     add("--data", "DeepMind's dsprites .npz or .hdf5; without it, images are rendered on demand", type=path)
     add("--out", "folder for the results (default runs/dsprites)", type=path, metavar="FOLDER")
     add("--threads", "(default: all); the result does not depend on it", type=positive_int)

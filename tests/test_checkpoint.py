@@ -21,7 +21,8 @@ def small_run(optimizer=tb.Adam, **model):
     return run
 
 
-@pytest.mark.parametrize("options", [{}, {"dtype": np.float64, "architecture": tb.higgins2017, "optimizer": tb.Adagrad}])
+@pytest.mark.parametrize("options", [
+    {}, {"dtype": np.float64, "architecture": tb.higgins2017, "optimizer": tb.Adagrad}])
 def test_everything_comes_back(tmp_path, options):
     run, path = small_run(**options), tmp_path / "a.h5"
     tb.save(run, path)

@@ -200,7 +200,7 @@ def changed(**changes):
 
 
 MISTAKES = {
-    "pixels must be 0 or 1; image 3 has": changed(imgs=lambda a: a + (np.indices(a.shape).min(axis=0) == 3).astype(a.dtype)),
+    "pixels must be 0 or 1; image 3 has": changed(imgs=lambda a: np.insert(a[:-1], 3, 2, axis=0)),
     "imgs must be uint8": changed(imgs=lambda a: a.astype(np.float32)),
     "imgs must be uint8 of shape": changed(imgs=lambda a: a[:, :32]),
     "classes must be integers of shape": changed(latents_classes=lambda a: a[:-1]),

@@ -94,7 +94,8 @@ def test_the_report_is_self_contained(finished):
     page = (out / "report.html").read_text(encoding="utf-8")
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == 6 + 3 and all(source.startswith("data:image/") for source in sources)
-    assert "//" not in re.sub(r'"data:[^"]*"', "", page) and "--steps 25 --batch-size 8" in page and "batch_size" in page
+    assert "//" not in re.sub(r'"data:[^"]*"', "", page)
+    assert "--steps 25 --batch-size 8" in page and "batch_size" in page
 
 
 def test_a_run_is_not_overwritten(finished):
@@ -161,7 +162,8 @@ def test_options_reach_the_run(tmp_path):
     classes = np.insert(tb.DSprites().classes(index), 0, 0, axis=1)
     np.savez(tmp_path / "some.npz", imgs=tb.DSprites().images(index)[..., 0].astype(np.uint8), latents_classes=classes)
     done = run("--preset", "burgess2018", "--objective", "beta", "--beta", 3, "--learning-rate", 1e-30, "--seed", 7,
-               "--steps", 1, "--batch-size", 5, "--latents", 2, "--data", tmp_path / "some.npz", "--out", tmp_path / "run")
+               "--steps", 1, "--batch-size", 5, "--latents", 2, "--data", tmp_path / "some.npz",
+               "--out", tmp_path / "run")
     assert done.returncode == 0 and "70 images" in done.stdout, done.stderr
     back, start = tb.load(tmp_path / "run/checkpoint.h5"), tb.BetaVAE(2, seed=7)
     for name, p in start.parameters.items():

@@ -1,7 +1,8 @@
 """The two terms of the β-VAE's loss, and the two objectives that weigh one against the other.
 
 Sums over pixels and latents, means over the batch, nats everywhere. Each term returns its value together with its
-derivative, and raises ValueError unless its two arrays have one shape: images and logits (N, …), mean and logvar (N, D).
+derivative, and raises ValueError unless its two arrays have one shape: images and logits (N, …), mean and logvar
+(N, D).
 """
 
 import math

@@ -15,10 +15,12 @@ BAR = "|{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"  # with the losses, 80 
 def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, checkpoint=None):
     """Train until `steps` updates are done, calling checkpoint(run) every `checkpoint_every` steps and at the end.
 
-    `objective` is one of `losses`, with its `capacity`. The first interrupt (Ctrl-C, or a SIGTERM as clusters send) ends the loop after the step in hand and a last
-    checkpoint; a second one acts at once. Returns whether all steps are done. All randomness is drawn from run.rng,
-    first a batch's images, then its noise. Raises ValueError for counts below 1, FloatingPointError if the loss is not
-    finite; before a checkpoint also of the updated model, so that the last checkpoint is the last good one.
+    `objective` is one of `losses`, with its `capacity`. The first interrupt (Ctrl-C, or SIGTERM as clusters send) ends
+    the loop after the step in hand and a last checkpoint; a second one acts at once. Returns whether all steps are
+    done. All randomness is drawn from run.rng, first a batch's images, then its noise.
+
+    Raises ValueError for counts below 1, and FloatingPointError if the loss is not finite: before a checkpoint that of
+    the updated model too, so that the last checkpoint is the last good one.
     """
     if min(steps, batch_size, checkpoint_every) < 1:
         raise ValueError("steps, batch_size and checkpoint_every must be at least 1")

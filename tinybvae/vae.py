@@ -120,7 +120,8 @@ class BetaVAE:
                              f"not {latents} and {image_shape}")
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, not {dtype}")
-        self.latents, self.image_shape, self.dtype, self.architecture = latents, image_shape, np.dtype(dtype), architecture
+        self.latents, self.image_shape, self.dtype = latents, image_shape, np.dtype(dtype)
+        self.architecture = architecture
         self.encoder, self.decoder = architecture(latents, image_shape, np.random.default_rng(seed), self.dtype)
         self.parameters = self._named("parameters")
 
