@@ -268,7 +268,8 @@ def _matmul(a, row_step, column_step, b, c):
 
 def _fill_lanes(matrix):
     """Pad the last axis with zeros to a multiple of LANES, contiguous."""
-    return np.ascontiguousarray(np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, -matrix.shape[-1] % LANES)]))
+    missing = -matrix.shape[-1] % LANES
+    return np.ascontiguousarray(np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, missing)]) if missing else matrix)
 
 
 def _require_fit(a, b, fit):
@@ -303,19 +304,21 @@ def conv2d_weight(big, small):
     """w (4, 4, C, O) from big (N, 2H, 2W, C) and small (N, H, W, O): `reference.conv2d_weight`, fast."""
     (N, H, W, O), C = small.shape, big.shape[3]
     _require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
-    small = np.ascontiguousarray(small) if O % LANES == 0 else _fill_lanes(small)
+    small = _fill_lanes(small)
     slices = np.empty((SLICES, 16 * C, small.shape[3]), big.dtype)
     _conv2d_weight(np.ascontiguousarray(big), small, slices)
     return slices.sum(axis=0)[:, :O].reshape(4, 4, C, O)
 
 
 def matmul(a, b):
-    """a (M, K) @ b (K, N), for the linear layers; a transposed view of a contiguous array costs no copy.
+    """a (M, K) @ b (K, N), for the linear layers. Either may be a transposed view: of a it costs no copy, of b it does.
 
     NumPy's own product is as fast, but its threads keep spinning after each call and take the cores from Numba's.
     """
     (M, K), N = a.shape, b.shape[1]
     _require_fit(a, b, b.shape == (K, N))
+    if not b.flags.c_contiguous and b.size > a.size:  # (bᵀ aᵀ)ᵀ, the same sums: copy the smaller one
+        return np.ascontiguousarray(matmul(b.T, np.ascontiguousarray(a.T)).T)
     steps = (K, 1) if a.flags.c_contiguous else (1, M)
     flat = (a if a.flags.c_contiguous else a.T).reshape(-1)
     matrix = _fill_lanes(b)
