@@ -110,6 +110,7 @@ def test_other_dtypes_are_named():
     (tb.Linear(5, 3, **START), (2, 4), r"Linear takes arrays of shape \(N, 5\)"),
     (tb.Conv2d(3, 5, **START), (2, 4, 4, 1), r"Conv2d takes arrays of shape \(N, …, …, 3\)"),
     (tb.Conv2d(3, 5, **START), (2, 5, 4, 3), "must be even"),
+    (tb.Conv2d(3, 5, **START), (2, 0, 4, 3), "must be even and at least 2"),
     (tb.ConvTranspose2d(3, 5, **START), (4, 4, 3), r"ConvTranspose2d takes arrays of shape \(N, …, …, 3\)"),
 ], ids=lambda case: str(case)[:20])
 def test_wrong_shapes_are_named(layer, shape, message):

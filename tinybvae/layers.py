@@ -102,8 +102,8 @@ class Conv2d(Layer):
 
     def forward(self, x):
         _require_shape(self, x, None, None, self.parameters["weight"].shape[2])
-        if x.shape[1] % 2 or x.shape[2] % 2:
-            raise ValueError(f"Conv2d halves height and width, which must be even, not {x.shape[1:3]}")
+        if x.shape[1] % 2 or x.shape[2] % 2 or 0 in x.shape[1:]:
+            raise ValueError(f"Conv2d halves height and width, which must be even and at least 2, not {x.shape[1:3]}")
         self.x = x
         y = conv2d(x, self.parameters["weight"])
         y += self.parameters["bias"]
