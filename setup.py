@@ -9,7 +9,7 @@ setup(
     long_description=open("README.md", encoding="utf-8").read(),
     long_description_content_type="text/markdown",
     license="MIT",
-    packages=["tinybvae"],
+    packages=["tinybvae", "tinybvae.dsprites"],
     python_requires=">=3.10",
     install_requires=["numpy>=1.26", "numba>=0.60", "h5py>=3.10", "matplotlib>=3.8", "imageio>=2.31", "tqdm>=4.66"],
     extras_require={"test": ["pytest>=7.4"]},

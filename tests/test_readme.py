@@ -21,16 +21,18 @@ def test_python_blocks_run(block, capsys):
 
 
 def test_places_exist():
-    places = re.findall(r"`(\w+)\.py:([\w.]+)`", README)
+    places = re.findall(r"`([\w/]+)\.py:([\w.]+)`", README)
     assert len(places) > 15
-    for module, name in places:
-        assert operator.attrgetter(name)(importlib.import_module(f"tinybvae.{module}")).__doc__
+    for file, name in places:
+        module = importlib.import_module(f"tinybvae.{file.replace('/', '.')}")
+        assert operator.attrgetter(name)(module).__doc__
 
 
 def test_files_and_options_exist():
     for path in re.findall(r"\]\((examples/[^)]*)\)", README) + re.findall(r"python (examples/\S+)", README):
         assert (ROOT / path).is_file(), path
-    help_text = subprocess.run([sys.executable, ROOT / "examples/train_dsprites.py", "--help"], capture_output=True,
-                               text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}).stdout
+    help_text = "".join(subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, cwd=ROOT,
+                                       env={"PYTHONPATH": str(ROOT)}).stdout
+                        for command in (["examples/train_dsprites.py"], ["-m", "tinybvae.dsprites"]))
     options = set(re.findall(r"(--[a-z][\w-]*)", README)) - {"--help"}
     assert options and all(f"{option} " in help_text for option in options)

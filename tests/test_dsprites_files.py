@@ -1,0 +1,229 @@
+"""DeepMind's file formats, from small files made here, and the file that `python -m tinybvae.dsprites` writes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import tinybvae as tb
+from tinybvae.dsprites.files import hdf5
+
+SPRITES = tb.DSprites()
+COUNT = 50
+
+
+def some_of_it(count=COUNT):
+    index = np.sort(np.random.default_rng(1).choice(len(SPRITES), count, replace=False))
+    colour = np.zeros((count, 1), np.int64)
+    return index, {"imgs": SPRITES.images(index)[..., 0].astype(np.uint8),
+                   "latents_classes": np.hstack([colour, SPRITES.classes(index)]),
+                   "latents_values": np.hstack([colour + 1.0, SPRITES.values(index)])}
+
+
+def write(path, arrays):
+    if path.suffix == ".npz":
+        np.savez_compressed(path, metadata=np.array({"a pickle": True}, dtype=object), **arrays)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                chunks = (5, 8, 16) if name == "imgs" else None
+                file.create_dataset(name.replace("latents_", "latents/"), data=array, chunks=chunks,
+                                    compression="gzip" if chunks else None)
+    return path
+
+
+@pytest.mark.parametrize("name", ["dsprites.npz", "dsprites.hdf5"])
+def test_official_files(tmp_path, name):
+    index, arrays = some_of_it()
+    sprites = tb.DSprites(write(tmp_path / name, arrays))
+    assert len(sprites) == COUNT
+    here = np.array([3, 3, 49, 0])
+    np.testing.assert_array_equal(sprites.images(here), SPRITES.images(index[here]))
+    assert sprites.images(here).dtype == np.float32
+    np.testing.assert_array_equal(sprites.classes(here), SPRITES.classes(index[here]))
+    np.testing.assert_array_equal(sprites.values(here), SPRITES.values(index[here]))
+    np.testing.assert_array_equal(sprites.index(sprites.classes(here)), here)
+    assert sprites.images([]).shape == (0, 64, 64, 1)
+    with pytest.raises(ValueError, match="holds no image of"):
+        sprites.index(SPRITES.classes(np.setdiff1d(np.arange(100), index)))
+    with pytest.raises(ValueError, match="index must lie in 0 … 49"):
+        sprites.images([50])
+
+
+@pytest.mark.parametrize("name", ["dsprites.npz", "dsprites.hdf5"])
+def test_files_of_several_blocks(tmp_path, name):
+    index, arrays = some_of_it(9000)
+    np.testing.assert_array_equal(tb.DSprites(write(tmp_path / name, arrays)).images(np.arange(9000)),
+                                  SPRITES.images(index))
+
+
+def test_an_hdf5_without_images(tmp_path):
+    path = write(tmp_path / "empty.hdf5", some_of_it()[1])
+    with h5py.File(path, "a") as file:
+        del file["imgs"]
+        file["imgs"] = h5py.Empty(np.uint8)
+    with pytest.raises(ValueError, match="empty.hdf5: "):
+        tb.DSprites(path)
+
+
+def test_an_npz_that_is_not_compressed(tmp_path):
+    index, arrays = some_of_it()
+    np.savez(tmp_path / "plain.npz", **arrays)
+    np.testing.assert_array_equal(tb.DSprites(tmp_path / "plain.npz").images(np.arange(COUNT)), SPRITES.images(index))
+
+
+def test_a_checksum_that_does_not_match(tmp_path):
+    path = write(tmp_path / "dsprites.npz", some_of_it()[1])
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"imgs.npy") - 46 + 16] ^= 1  # of imgs' entry in the archive's directory, the CRC-32
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="dsprites.npz: damaged.* Bad CRC-32"):
+        tb.DSprites(path)
+
+
+def test_more_data_than_the_shape_says(tmp_path):
+    write(tmp_path / "whole.npz", some_of_it()[1])
+    with zipfile.ZipFile(tmp_path / "whole.npz") as whole, zipfile.ZipFile(tmp_path / "long.npz", "w") as long:
+        for name in whole.namelist():
+            long.writestr(name, whole.read(name) + b"\0")
+    with pytest.raises(ValueError, match="long.npz: damaged.* imgs is longer than its shape"):
+        tb.DSprites(tmp_path / "long.npz")
+
+
+def changed(**changes):
+    def change(arrays):
+        return {name: changes[name](array) if name in changes else array for name, array in arrays.items()}
+    return change
+
+
+MISTAKES = {
+    "pixels must be 0 or 1; image 3 has": changed(imgs=lambda a: np.insert(a[:-1], 3, 2, axis=0)),
+    "imgs must be uint8": changed(imgs=lambda a: a.astype(np.float32)),
+    "imgs must be uint8 of shape": changed(imgs=lambda a: a[:, :32]),
+    "classes must be integers of shape": changed(latents_classes=lambda a: a[:-1]),
+    "classes must be integers": changed(latents_classes=lambda a: a + .5),
+    "classes must lie in": changed(latents_classes=lambda a: a + 2),
+    "it holds no imgs": lambda arrays: {name: array for name, array in arrays.items() if name != "imgs"},
+    "it holds no latents.classes": lambda arrays: {"imgs": arrays["imgs"]},
+}
+
+
+@pytest.mark.parametrize("name", ["dsprites.npz", "dsprites.hdf5"])
+@pytest.mark.parametrize("message, mistake", MISTAKES.items(), ids=MISTAKES)
+def test_files_with_mistakes(tmp_path, name, message, mistake):
+    path = write(tmp_path / name, mistake(some_of_it()[1]))
+    with pytest.raises(ValueError, match=f"{name}: .*{message}"):
+        tb.DSprites(path)
+
+
+@pytest.mark.parametrize("name", ["dsprites.npz", "dsprites.hdf5"])
+def test_truncated_files(tmp_path, name):
+    path = write(tmp_path / name, some_of_it()[1])
+    whole = path.read_bytes()
+    for kept in (0, 1, 100, len(whole) // 2, len(whole) - 20):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(ValueError, match=f"{name}: "):
+            tb.DSprites(path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_damage_to_an_npz_is_noticed_or_harmless(tmp_path, compression):
+    path, rng = tmp_path / "dsprites.npz", np.random.default_rng(0)
+    with (zipfile.ZipFile(write(tmp_path / "made.npz", some_of_it()[1])) as made,
+          zipfile.ZipFile(path, "w", compression) as archive):
+        for name in made.namelist():
+            archive.writestr(name, made.read(name))
+    whole, images, noticed = path.read_bytes(), tb.DSprites(path).images(np.arange(COUNT)), 0
+    for place in rng.integers(len(whole), size=200):
+        data = bytearray(whole)
+        data[place] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+        try:
+            np.testing.assert_array_equal(tb.DSprites(path).images(np.arange(COUNT)), images)
+        except ValueError as error:
+            noticed += str(error).startswith(f"{path}: ")
+    assert noticed > 100  # the rest are names, dates and the two arrays that are not read
+
+
+def test_foreign_files(tmp_path):
+    (tmp_path / "notes.txt").write_text("not images")
+    for path in (tmp_path / "notes.txt", tmp_path / "none.npz", tmp_path):
+        with pytest.raises(ValueError, match=f"{path.name}: "):
+            tb.DSprites(path)
+
+
+# The file that is written.
+
+def write_all(path):
+    command = [sys.executable, "-W", "error", "-m", "tinybvae.dsprites", "--write", str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("written") / "all.hdf5"
+    process = write_all(path)
+    output, errors = process.communicate()
+    assert process.returncode == 0 and not errors
+    assert f"737280 images in {path}" in output and [*path.parent.iterdir()] == [path]
+    return path
+
+
+def test_the_written_file_holds_the_rendered_images(written):
+    sprites = tb.DSprites(written)
+    assert len(sprites) == len(SPRITES)
+    for index in (np.arange(64), np.random.default_rng(0).integers(len(SPRITES), size=9001)):
+        np.testing.assert_array_equal(sprites.images(index), SPRITES.images(index))
+        np.testing.assert_array_equal(sprites.classes(index), SPRITES.classes(index))
+        np.testing.assert_array_equal(sprites.index(sprites.classes(index)), index)
+
+
+def test_the_written_file_has_deepminds_layout(written):
+    with h5py.File(written) as file:
+        assert {*file} == {"imgs", "latents"} and {*file["latents"]} == {"classes", "values"}
+        assert file["imgs"].shape == (737_280, 64, 64) and file["imgs"].dtype == np.uint8
+        classes, values = file["latents/classes"][()], file["latents/values"][()]
+        assert classes.dtype == np.int64 and values.dtype == np.float64
+        index = np.array([3, 300_000, 737_279])
+        images = file["imgs"][index]
+    grid = np.indices((1, 3, 6, 40, 32, 32)).reshape(6, -1).T
+    np.testing.assert_array_equal(classes, grid)
+    np.testing.assert_allclose(values, [1, 1, .5, 0, 0, 0] + grid * [1, 1, .1, 2 * np.pi / 39, 1 / 31, 1 / 31])
+    np.testing.assert_array_equal(images[..., None], SPRITES.images(index))
+    assert written.stat().st_size < 20e6
+
+
+def test_wrong_names_for_the_file(written, tmp_path):
+    before = written.read_bytes()
+    for path, message in [(written, "exists already"), (tmp_path, "exists already"),
+                          (tmp_path / "no" / "all.hdf5", "there is no folder"), ("", "must be a path")]:
+        process = write_all(path)
+        output, errors = process.communicate()
+        assert process.returncode == 2 and message in errors and errors.count("\n") == 1 and not output
+    assert written.read_bytes() == before and not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_writer_that_is_stopped_leaves_nothing(tmp_path, number):
+    process = write_all(tmp_path / "all.hdf5")
+    time.sleep(3)
+    process.send_signal(number)
+    assert process.wait() == -number and not [*tmp_path.iterdir()]
+
+
+def test_a_part_can_be_written(tmp_path):
+    index, arrays = some_of_it()
+    part = tb.DSprites(write(tmp_path / "part.npz", arrays))
+    (tmp_path / "part.hdf5").write_bytes(hdf5(part))
+    again = tb.DSprites(tmp_path / "part.hdf5")
+    np.testing.assert_array_equal(again.images(np.arange(COUNT)), SPRITES.images(index))
+    np.testing.assert_array_equal(again.classes(np.arange(COUNT)), SPRITES.classes(index))

@@ -1,0 +1,31 @@
+"""Write dSprites, all 737,280 images, in the layout of DeepMind's own file, for programs that read that."""
+
+import signal
+from pathlib import Path
+
+from tinybvae.checkpoint import write_atomically
+from tinybvae.commandline import Parser, path
+from tinybvae.dsprites import DSprites
+from tinybvae.dsprites.files import hdf5
+
+
+def main():
+    parser = Parser(prog="python -m tinybvae.dsprites", description=__doc__)
+    parser.add_argument("--write", type=path, required=True, metavar="FILE.hdf5", help="the file, which must not exist")
+    target = Path(parser.parse_args().write)
+    try:
+        if target.exists():
+            raise ValueError(f"{target} exists already: give another name")
+        if not target.parent.is_dir():
+            raise ValueError(f"{target}: there is no folder {target.parent}")
+        sprites = DSprites()
+        data = hdf5(sprites)
+        write_atomically(target, data)
+    except (ValueError, MemoryError, OSError) as error:
+        parser.error(f"argument --write: {error}")
+    print(f"{len(sprites)} images in {target}, {len(data) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # at once: a KeyboardInterrupt may get lost within libraries
+    main()

@@ -1,0 +1,115 @@
+"""One sprite as a function of its factors: the very image that DeepMind's program drew.
+
+That program drew with LÖVE, a graphics library, and without antialiasing (dsprites-dataset, issues 2 and 3): a pixel is
+white if its centre lies inside the sprite's outline, a polygon. To the last pixel, it takes two more facts:
+
+- graphics processors round a polygon's vertices to 1/256 pixel before they fill it;
+- of a centre exactly on an edge they say that it is inside if the edge is a left one, or a level one at the top.
+
+The constants were fitted to 90 of DeepMind's images; with them, 89 others came out without a wrong pixel. Nothing in
+these 179 tells a level edge at the top from one at the bottom, which decides pixels of 488 of the 737,280 images.
+"""
+
+import numpy as np
+from numba import prange
+
+from tinybvae.kernels import jit, parallel
+
+FACTOR_NAMES = ("shape", "scale", "orientation", "position_x", "position_y")
+FACTOR_VALUES = (np.arange(1.0, 4.0), np.linspace(.5, 1, 6), np.linspace(0, 2 * np.pi, 40),
+                 np.linspace(0, 1, 32), np.linspace(0, 1, 32))
+FACTOR_SIZES = tuple(len(values) for values in FACTOR_VALUES)
+SHAPES = ("square", "ellipse", "heart")
+
+SIZE = 64          # the side of an image, in pixels
+SIDE = .3 * SIZE   # the side of the square at scale 1; the ellipse and the heart are measured by it too
+GRID = 256         # places for a vertex along one pixel
+
+
+# The outlines: closed polygons (V, 2) at scale 1 and orientation 0, in pixels from the sprite's centre, u to the right
+# and v down. Their numbers of vertices count: with one vertex more or less, border pixels go wrong.
+
+def square():
+    return SIDE / 2 * np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
+
+
+def ellipse(vertices=100, stretch=1.33):
+    """A circle as wide as the square, stretched along u and shrunk along v by the same factor (not quite 4/3)."""
+    t = 2 * np.pi * np.arange(vertices) / vertices
+    return SIDE / 2 * np.stack([stretch * np.cos(t), np.sin(t) / stretch], axis=1)
+
+
+def heart(vertices=150, lift=.075):
+    """The curve (16 sin³ t, 13 cos t − 5 cos 2t − 2 cos 3t − cos 4t) of MathWorld's "Heart Curve", tip down.
+
+    It is 32 wide and nearly 29 high: divided by these, it fills the square. It is lifted by .075 of the square's side.
+    """
+    t = 2 * np.pi * np.arange(vertices) / vertices
+    height = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+    return SIDE * np.stack([16 * np.sin(t) ** 3 / 32, -height / 29 - lift], axis=1)
+
+
+OUTLINES = (square(), ellipse(), heart())
+
+
+@jit
+def _fill(outline, scale, orientation, x, y, image):
+    """Fill an outline, scaled, turned and with its centre at pixel (x, y), in an image of zeros.
+
+    Scan conversion: a pixel is inside if an odd number of edges cross its row at its centre or left of it. Each
+    crossing is noted in the first pixel that it counts for; a running exclusive-or along the row then fills. An edge
+    crosses the rows from its upper end, included, to its lower end, excluded. Since vertices are multiples of 1/256,
+    all is exact up to the one division.
+    """
+    cosine, sine = scale * np.cos(orientation), scale * np.sin(orientation)
+    rows, columns = image.shape
+    top, bottom, left, right = rows, 0, columns, 0
+    xa = ya = 0.0
+    for vertex in range(-1, len(outline)):  # from the last one all the way round
+        u, v = outline[vertex]
+        xb = np.rint(GRID * (x + cosine * u + sine * v)) / GRID
+        yb = np.rint(GRID * (y - sine * u + cosine * v)) / GRID
+        if vertex >= 0:
+            low, high = max(0, int(np.ceil(min(ya, yb)))), min(rows, int(np.ceil(max(ya, yb))))
+            for row in range(low, high):
+                column = max(0, int(np.ceil((xa * (yb - ya) + (row - ya) * (xb - xa)) / (yb - ya))))
+                if column < columns:
+                    image[row, column] = 1 - image[row, column]
+                left, right = min(left, column), max(right, column)
+            top, bottom = min(top, low), max(bottom, high)
+        xa, ya = xb, yb
+    for row in range(top, bottom):
+        inside = 0.0
+        for column in range(left, min(right + 1, columns)):
+            inside = abs(inside - image[row, column])
+            image[row, column] = inside
+
+
+@parallel
+def _render(outlines, shape, scale, orientation, x, y, images):
+    rows, columns = images.shape[1:]
+    for n in prange(len(shape)):
+        images[n] = 0
+        # The centre keeps a quarter of the image from its borders, and pixels' centres are whole numbers.
+        centre_x, centre_y = columns * (.25 + .5 * x[n]) - .5, rows * (.25 + .5 * y[n]) - .5
+        _fill(outlines[shape[n]], scale[n], orientation[n], centre_x, centre_y, images[n])
+
+
+def render(shape, scale, orientation, x, y):
+    """Images of sprites with the given factor values, one number or N of each: float32 (N, 64, 64, 1), 0 or 1.
+
+    shape: 0 square, 1 ellipse, 2 heart; scale: .5 to 1 in dSprites; orientation in radians, counterclockwise; x and y
+    from 0 to 1, to the right and down. Any real value will do, also between dSprites' and beyond.
+    Raises ValueError if a shape is unknown, a value is beyond ±1e6, or the arrays are not one number or N each.
+    """
+    shape, *real = np.broadcast_arrays(np.atleast_1d(shape), scale, orientation, x, y)
+    if shape.ndim != 1:
+        raise ValueError(f"render takes one number or N of each, not arrays that broadcast to {shape.shape}")
+    if not np.isin(shape, (0, 1, 2)).all():
+        raise ValueError(f"shape must be 0, 1 or 2 ({', '.join(SHAPES)})")
+    real = [np.array(values, np.float64) for values in real]
+    if not all((np.abs(values) <= 1e6).all() for values in real):
+        raise ValueError("scale, orientation, x and y must be numbers, and lie within ±1e6")
+    images = np.empty((len(shape), SIZE, SIZE), np.float32)
+    _render(OUTLINES, shape.astype(np.int64), *real, images)
+    return images[..., None]
