@@ -204,8 +204,8 @@ def test_the_written_file_has_deepminds_layout(written):
 
 def test_wrong_names_for_the_file(written, tmp_path):
     before = written.read_bytes()
-    for path, message in [(written, "exists already"), (tmp_path, "exists already"),
-                          (tmp_path / "no" / "all.hdf5", "there is no folder"), ("", "must be a path")]:
+    for path, message in [(written, "exists already"), (tmp_path / "no" / "all.hdf5", "there is no folder"),
+                          (tmp_path / "all.npz", "ends in .hdf5"), (tmp_path, "ends in .hdf5"), ("", "must be a path")]:
         process = write_all(path)
         output, errors = process.communicate()
         assert process.returncode == 2 and message in errors and errors.count("\n") == 1 and not output

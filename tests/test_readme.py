@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL),
-                         ids=["check a gradient", "train by hand"])
+                         ids=["check a gradient", "train by hand", "render"])
 def test_python_blocks_run(block, capsys):
     exec(compile(block, "README.md", "exec"), {})
     assert "print" not in block or "nats" in capsys.readouterr().out

@@ -14,6 +14,8 @@ def main():
     parser.add_argument("--write", type=path, required=True, metavar="FILE.hdf5", help="the file, which must not exist")
     target = Path(parser.parse_args().write)
     try:
+        if target.suffix not in (".hdf5", ".h5"):
+            raise ValueError(f"{target}: the file will be HDF5: give a name that ends in .hdf5")
         if target.exists():
             raise ValueError(f"{target} exists already: give another name")
         if not target.parent.is_dir():
