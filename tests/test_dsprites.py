@@ -105,7 +105,7 @@ def test_deepminds_own_images():
 
 
 def test_all_images():
-    """White pixels of each shape, and a digest of it all: not DeepMind's, but what these images have been since."""
+    """White pixels of each shape and a digest of it all, of these images, not of DeepMind's: they do not change."""
     digest, white = hashlib.sha256(), np.zeros(3, np.int64)
     for start in range(0, len(SPRITES), 8192):
         images = SPRITES.images(np.arange(start, start + 8192)).astype(np.uint8)
@@ -186,7 +186,9 @@ def test_render_takes_real_values():
     assert frames.shape == (9, 64, 64, 1) and (frames[0] != frames[-1]).any()
     np.testing.assert_array_equal(tb.render(1, .7, 2 * np.pi * 13 / 39, 1 / 31, 30 / 31),
                                   SPRITES.images(SPRITES.index([[1, 2, 13, 1, 30]])))
-    for wrong in [(3, 1, 0, 0, 0), (0, np.nan, 0, 0, 0), (0, 1, np.inf, 0, 0), (1, 1e19, 1.3, .5, .5)]:
+    for wrong in [(3, 1, 0, 0, 0), (.5, 1, 0, 0, 0), (0, np.nan, 0, 0, 0), (0, 1, np.inf, 0, 0), (0, 1, 0, 0, "1"),
+                  (1, 1e19, 1.3, .5, .5), ("1", 1, 0, 0, 0), (0, 1, 1j, 0, 0), (0, 1, 0, 10 ** 400, 0),
+                  (0, -2 ** 63, 0, 0, 0)]:
         with pytest.raises(ValueError, match="must be"):
             tb.render(*wrong)
     with pytest.raises(ValueError, match=r"one number or N of each, not arrays that broadcast to \(2, 3\)"):

@@ -105,8 +105,8 @@ def changed(**changes):
 
 MISTAKES = {
     "pixels must be 0 or 1; image 3 has": changed(imgs=lambda a: np.insert(a[:-1], 3, 2, axis=0)),
-    "imgs must be uint8": changed(imgs=lambda a: a.astype(np.float32)),
-    "imgs must be uint8 of shape": changed(imgs=lambda a: a[:, :32]),
+    "imgs must be uint8 .* not float32": changed(imgs=lambda a: a.astype(np.float32)),
+    "imgs must be uint8 of shape .* 32, 64": changed(imgs=lambda a: a[:, :32]),
     "classes must be integers of shape": changed(latents_classes=lambda a: a[:-1]),
     "classes must be integers": changed(latents_classes=lambda a: a + .5),
     "classes must lie in": changed(latents_classes=lambda a: a + 2),
@@ -140,13 +140,16 @@ def test_damage_to_an_npz_is_noticed_or_harmless(tmp_path, compression):
           zipfile.ZipFile(path, "w", compression) as archive):
         for name in made.namelist():
             archive.writestr(name, made.read(name))
-    whole, images, noticed = path.read_bytes(), tb.DSprites(path).images(np.arange(COUNT)), 0
+    index, _ = some_of_it()
+    whole, images, noticed = path.read_bytes(), SPRITES.images(index), 0
     for place in rng.integers(len(whole), size=200):
         data = bytearray(whole)
         data[place] ^= 1 << rng.integers(8)
         path.write_bytes(data)
         try:
-            np.testing.assert_array_equal(tb.DSprites(path).images(np.arange(COUNT)), images)
+            sprites = tb.DSprites(path)
+            np.testing.assert_array_equal(sprites.images(np.arange(COUNT)), images)
+            np.testing.assert_array_equal(sprites.classes(np.arange(COUNT)), SPRITES.classes(index))
         except ValueError as error:
             noticed += str(error).startswith(f"{path}: ")
     assert noticed > 100  # the rest are names, dates and the two arrays that are not read
@@ -154,7 +157,7 @@ def test_damage_to_an_npz_is_noticed_or_harmless(tmp_path, compression):
 
 def test_foreign_files(tmp_path):
     (tmp_path / "notes.txt").write_text("not images")
-    for path in (tmp_path / "notes.txt", tmp_path / "none.npz", tmp_path):
+    for path in (tmp_path / "notes.txt", tmp_path / "none.npz", tmp_path, tmp_path / ("x" * 300)):
         with pytest.raises(ValueError, match=f"{path.name}: "):
             tb.DSprites(path)
 
@@ -173,7 +176,7 @@ def written(tmp_path_factory):
     process = write_all(path)
     output, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert f"737280 images in {path}" in output and [*path.parent.iterdir()] == [path]
+    assert "737280 images, 16.5 MB" in output and [*path.parent.iterdir()] == [path]
     return path
 
 
@@ -190,6 +193,7 @@ def test_the_written_file_has_deepminds_layout(written):
     with h5py.File(written) as file:
         assert {*file} == {"imgs", "latents"} and {*file["latents"]} == {"classes", "values"}
         assert file["imgs"].shape == (737_280, 64, 64) and file["imgs"].dtype == np.uint8
+        assert file["imgs"].chunks == (64, 64, 64) and file["imgs"].fletcher32
         classes, values = file["latents/classes"][()], file["latents/values"][()]
         assert classes.dtype == np.int64 and values.dtype == np.float64
         index = np.array([3, 300_000, 737_279])
@@ -203,7 +207,7 @@ def test_the_written_file_has_deepminds_layout(written):
 
 def test_wrong_names_for_the_file(written, tmp_path):
     before = written.read_bytes()
-    for path, message in [(written, "exists already"), (tmp_path / "no" / "all.hdf5", "there is no folder"),
+    for path, message in [(written, "exists already"), (tmp_path / "no" / "all.H5", "there is no folder"),
                           (tmp_path / "all.npz", "ends in .hdf5"), (tmp_path, "ends in .hdf5"), ("", "must be a path")]:
         process = write_all(path)
         output, errors = process.communicate()
@@ -211,7 +215,7 @@ def test_wrong_names_for_the_file(written, tmp_path):
     assert written.read_bytes() == before and not [*tmp_path.iterdir()]
 
 
-def test_a_writer_that_is_killed_leaves_nothing(tmp_path):
+def test_a_writer_that_is_killed_half_way_leaves_nothing(tmp_path):
     process = write_all(tmp_path / "all.hdf5")
     time.sleep(3)
     process.kill()

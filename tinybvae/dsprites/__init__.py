@@ -18,11 +18,11 @@ __all__ = ["DSprites", "render"]
 class DSprites:
     """The data set, in DeepMind's order: index = ((shape·6 + scale)·40 + orientation)·1024 + x·32 + y.
 
-    DSprites() renders each image when asked for it. DSprites(path) reads DeepMind's .npz or .hdf5 once, in order and
+    DSprites() renders each image when asked for it. DSprites(path) reads DeepMind's .npz or .hdf5 from front to back,
     without unpickling anything, and keeps one bit a pixel (378 MB for the whole set). A file may hold a part of the
-    data set: `index` then counts the file's images. Raises ValueError if the file is missing or is not such a file.
+    data set: an image's index is then its place in the file. Raises ValueError if this is no such file.
 
-    Each method takes integers (N,) and raises ValueError for any that do not exist.
+    Methods take integers and raise ValueError for images that do not exist.
     """
 
     factor_names = FACTOR_NAMES
@@ -39,7 +39,7 @@ class DSprites:
         return math.prod(FACTOR_SIZES) if self._packed is None else len(self._packed)
 
     def images(self, index):
-        """float32 (N, 64, 64, 1), each pixel 0 or 1."""
+        """float32 (N, 64, 64, 1), each pixel 0 or 1, of the images with this index (N,)."""
         index = self._checked(index)
         if self._packed is None:
             shape, *real = self.values(index).T
@@ -58,7 +58,7 @@ class DSprites:
         return np.stack([values[classes] for values, classes in zip(FACTOR_VALUES, self.classes(index).T)], axis=-1)
 
     def index(self, classes):
-        """int64 (N,): the inverse of `classes`. Raises ValueError for classes that do not exist."""
+        """int64 (N,): the inverse of `classes`, from (N, 5). In a file, the first image that has these classes."""
         classes = _integers(classes, "classes")
         if classes.ndim != 2 or classes.shape[1] != 5:
             raise ValueError(f"classes must have shape (N, 5), not {classes.shape}")

@@ -3,6 +3,7 @@
 Both hold imgs (N, 64, 64) uint8, 0 or 1, and the latents' classes and values (N, 6), a constant colour first.
 """
 
+import math
 import os
 import zipfile
 
@@ -17,8 +18,8 @@ BLOCK = 4096  # images that are in memory unpacked, at a time
 
 def read(path):
     """The packed images (N, 512) and the five factor classes (N, 5) of one of DeepMind's files."""
-    if not path.is_file() or not os.access(path, os.R_OK):
-        raise ValueError(f"{path}: no such file, or none that may be read; give DeepMind's dsprites .npz or .hdf5")
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+        raise ValueError(f"{path}: no such file, or it may not be read: give DeepMind's dsprites .npz or .hdf5")
     try:
         if zipfile.is_zipfile(path):
             return _read_npz(path)
@@ -60,15 +61,16 @@ def _read_hdf5(path):
             if not isinstance(file.get(name), h5py.Dataset):
                 raise ValueError(f"it holds no {name}")
         images = file["imgs"]
-        # A chunk may span thousands of images and a few pixels of each: read whole chunks, once.
-        step = min(max(BLOCK, (images.chunks or (0,))[0]), 8 * BLOCK)
+        # A chunk may span thousands of images and a few pixels of each: read whole chunks, unless they are huge.
+        chunk = (images.chunks or (1,))[0]
+        step = min(chunk * max(1, BLOCK // chunk), 8 * BLOCK)
         return _pack(images.shape, images.dtype, file["latents/classes"][()],
                      lambda start, stop: images[start:stop], step)
 
 
 def _pack(shape, dtype, classes, block, step):
     """Check what the file says of itself, then pack its images, `step` at a time, into one bit a pixel."""
-    if dtype != np.uint8 or len(shape) != 3 or shape[1:] != (SIZE, SIZE) or not 0 < shape[0] <= np.prod(FACTOR_SIZES):
+    if dtype != np.uint8 or len(shape) != 3 or shape[1:] != (SIZE, SIZE) or not 0 < shape[0] <= math.prod(FACTOR_SIZES):
         raise ValueError(f"imgs must be uint8 of shape (N, 64, 64), N from 1 to 737280, not {dtype} of {shape}")
     if classes.dtype.kind not in "iu" or classes.shape != (shape[0], 6):
         raise ValueError(f"classes must be integers of shape ({shape[0]}, 6), not {classes.dtype} of {classes.shape}")
@@ -86,9 +88,9 @@ def _pack(shape, dtype, classes, block, step):
 
 
 def hdf5(sprites):
-    """All of a `DSprites` as the bytes of an .hdf5 file in DeepMind's layout, with a progress bar.
+    """The bytes of an .hdf5 file in DeepMind's layout, with all images of a `DSprites`; shows a progress bar.
 
-    Its chunks hold 64 whole images, so that a batch can be read without the rest, and have checksums.
+    Its chunks hold 64 whole images each, so that a batch can be read without the rest, and a checksum.
     """
     count = len(sprites)
     with (h5py.File("in memory", "w", driver="core", backing_store=False) as file,

@@ -1,13 +1,15 @@
-"""One sprite as a function of its factors: the very image that DeepMind's program drew.
+"""One sprite as a function of its factors, drawn as DeepMind's program drew it, to the pixel.
 
-That program drew with LÖVE, a graphics library, and without antialiasing (dsprites-dataset, issues 2 and 3): a pixel is
-white if its centre lies inside the sprite's outline, a polygon. To the last pixel, it takes two more facts:
+That program used LÖVE, a graphics library, without antialiasing (dsprites-dataset, issues 2 and 3): a pixel is white if
+its centre lies inside the sprite's outline, a polygon. Two habits of graphics processors decide the last pixels:
 
-- graphics processors round a polygon's vertices to 1/256 pixel before they fill it;
-- of a centre exactly on an edge they say that it is inside if the edge is a left one, or a level one at the top.
+- they round a polygon's vertices to 1/256 pixel before they fill it;
+- where an edge runs exactly through a pixel's centre, the pixel is inside if this is a left edge, or a level edge at
+  the top (the "top-left rule" of Direct3D; OpenGL leaves it to the processor).
 
-The constants were fitted to 90 of DeepMind's images; with them, 89 others came out without a wrong pixel. Nothing in
-these 179 tells a level edge at the top from one at the bottom, which decides pixels of 488 of the 737,280 images.
+The constants were chosen on 90 of DeepMind's images, as round numbers that leave no pixel wrong; 89 others then had
+none wrong either. No edge in these 179 runs through a pixel's centre, so the second rule is taken from the processors,
+not from the images. Were it the bottom instead of the top, 488 of the 737,280 images would differ.
 """
 
 import numpy as np
@@ -22,19 +24,19 @@ FACTOR_SIZES = tuple(len(values) for values in FACTOR_VALUES)
 SHAPES = ("square", "ellipse", "heart")
 
 SIZE = 64          # the side of an image, in pixels
-SIDE = .3 * SIZE   # the side of the square at scale 1; the ellipse and the heart are measured by it too
-GRID = 256         # places for a vertex along one pixel
+SIDE = .3 * SIZE   # the side of the square at scale 1, and the unit of the other shapes
+GRID = 256         # vertices lie on multiples of 1/256 pixel
 
 
 # The outlines: closed polygons (V, 2) at scale 1 and orientation 0, in pixels from the sprite's centre, u to the right
-# and v down. Their numbers of vertices count: with one vertex more or less, border pixels go wrong.
+# and v down. How many vertices they have matters: with one more or one less, pixels of the border go wrong.
 
 def square():
     return SIDE / 2 * np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 
 
 def ellipse(vertices=100, stretch=1.33):
-    """A circle as wide as the square, stretched along u and shrunk along v by the same factor (not quite 4/3)."""
+    """A circle as wide as the square, stretched along u and shrunk along v by the same factor: 1.33, not 4/3."""
     t = 2 * np.pi * np.arange(vertices) / vertices
     return SIDE / 2 * np.stack([stretch * np.cos(t), np.sin(t) / stretch], axis=1)
 
@@ -42,7 +44,7 @@ def ellipse(vertices=100, stretch=1.33):
 def heart(vertices=150, lift=.075):
     """The curve (16 sin³ t, 13 cos t − 5 cos 2t − 2 cos 3t − cos 4t) of MathWorld's "Heart Curve", tip down.
 
-    It is 32 wide and nearly 29 high: divided by these, it fills the square. It is lifted by .075 of the square's side.
+    It is 32 wide and nearly 29 high; divided by these, it is as large as the square. Then it is lifted.
     """
     t = 2 * np.pi * np.arange(vertices) / vertices
     height = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
@@ -58,8 +60,8 @@ def _fill(outline, scale, orientation, x, y, image):
 
     Scan conversion: a pixel is inside if an odd number of edges cross its row at its centre or left of it. Each
     crossing is noted in the first pixel that it counts for; a running exclusive-or along the row then fills. An edge
-    crosses the rows from its upper end, included, to its lower end, excluded. Since vertices are multiples of 1/256,
-    all is exact up to the one division.
+    crosses the rows from its upper end, included, to its lower end, excluded. Vertices are multiples of 1/256: within
+    100,000 pixels of the image, all is exact up to the one division.
     """
     cosine, sine = scale * np.cos(orientation), scale * np.sin(orientation)
     rows, columns = image.shape
@@ -98,18 +100,18 @@ def _render(outlines, shape, scale, orientation, x, y, images):
 def render(shape, scale, orientation, x, y):
     """Images of sprites with the given factor values, one number or N of each: float32 (N, 64, 64, 1), 0 or 1.
 
-    shape: 0 square, 1 ellipse, 2 heart; scale: .5 to 1 in dSprites; orientation in radians, counterclockwise; x and y
-    from 0 to 1, to the right and down. Any real value will do, also between dSprites' and beyond.
+    shape: 0 square, 1 ellipse, 2 heart (its class; latents_values count from 1); scale: .5 to 1 in dSprites;
+    orientation in radians, counterclockwise; x and y: 0 to 1, to the right and down. Other real values are drawn alike.
     Raises ValueError if a shape is unknown, a value is beyond ±1e6, or the arrays are not one number or N each.
     """
-    shape, *real = np.broadcast_arrays(np.atleast_1d(shape), scale, orientation, x, y)
-    if shape.ndim != 1:
-        raise ValueError(f"render takes one number or N of each, not arrays that broadcast to {shape.shape}")
-    if not np.isin(shape, (0, 1, 2)).all():
+    factors = np.array(np.broadcast_arrays(np.atleast_1d(shape), scale, orientation, x, y))
+    if factors.ndim != 2:
+        raise ValueError(f"render takes one number or N of each, not arrays that broadcast to {factors.shape[1:]}")
+    if factors.dtype.kind not in "iuf" or not (np.abs(factors.astype(np.float64)) <= 1e6).all():
+        raise ValueError("shape, scale, orientation, x and y must be real numbers, and lie within ±1e6")
+    shape, *real = factors.astype(np.float64)
+    if not np.isin(shape, range(len(SHAPES))).all():
         raise ValueError(f"shape must be 0, 1 or 2 ({', '.join(SHAPES)})")
-    real = [np.array(values, np.float64) for values in real]
-    if not all((np.abs(values) <= 1e6).all() for values in real):
-        raise ValueError("scale, orientation, x and y must be numbers, and lie within ±1e6")
     images = np.empty((len(shape), SIZE, SIZE), np.float32)
     _render(OUTLINES, shape.astype(np.int64), *real, images)
     return images[..., None]
