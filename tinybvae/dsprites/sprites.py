@@ -7,9 +7,9 @@ its centre lies inside the sprite's outline, a polygon. Two habits of graphics p
 - where an edge runs exactly through a pixel's centre, the pixel is inside if this is a left edge, or a level edge at
   the top (the "top-left rule" of Direct3D; OpenGL leaves it to the processor).
 
-The constants were chosen on 90 of DeepMind's images, as round numbers that leave no pixel wrong; 89 others then had
-none wrong either. No edge in these 179 runs through a pixel's centre, so the second rule is taken from the processors,
-not from the images. Were it the bottom instead of the top, 488 of the 737,280 images would differ.
+Fitted to 90 of DeepMind's images, the constants, all round numbers, leave no pixel wrong in these, nor in 89 others. No
+edge in these 179 runs through a pixel's centre, so the second rule is taken from the processors, not from the images.
+Were it the bottom instead of the top, 488 of the 737,280 images would differ.
 """
 
 import numpy as np
