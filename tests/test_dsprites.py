@@ -96,11 +96,10 @@ def test_images_are_white_on_black():
 
 
 def test_deepminds_own_images():
-    fingerprints = [entry.split(":") for entry in DEEPMINDS.split()]
-    index, white, digests = zip(*((int(index), int(white), digest) for index, white, digest in fingerprints))
-    images = SPRITES.images(index)[..., 0].astype(np.uint8)
+    index, white, digests = zip(*(entry.split(":") for entry in DEEPMINDS.split()))
+    images = SPRITES.images(np.array(index, int))[..., 0].astype(np.uint8)
     assert len(images) == 179
-    np.testing.assert_array_equal(images.sum(axis=(1, 2)), white)
+    np.testing.assert_array_equal(images.sum(axis=(1, 2)), np.array(white, int))
     np.testing.assert_array_equal([f"{zlib.crc32(np.packbits(image)):08x}" for image in images], digests)
 
 
@@ -148,7 +147,7 @@ def test_any_sprite_is_its_polygon_filled():
     rng = np.random.default_rng(0)
     row, column = 256 * np.mgrid[:64, :64]
     for shape, outline in 10 * [*enumerate(OUTLINES)]:
-        scale, orientation, x, y = rng.uniform(.2, 1.5), *rng.uniform(-9, 9, 1), *rng.uniform(-.2, 1.2, 2)
+        scale, orientation, x, y = rng.uniform(.2, 1.5), rng.uniform(-9, 9), *rng.uniform(-.2, 1.2, 2)
         turn = scale * np.exp(-1j * orientation)
         vertices = 15.5 + 15.5j + 32 * (x + 1j * y) + turn * (outline[:, 0] + 1j * outline[:, 1])
         vertices = np.round(256 * vertices).view(np.float64).reshape(-1, 2).astype(int)

@@ -136,11 +136,11 @@ def test_truncated_files(tmp_path, name):
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
 def test_damage_to_an_npz_is_noticed_or_harmless(tmp_path, compression):
     path, rng = tmp_path / "dsprites.npz", np.random.default_rng(0)
-    with (zipfile.ZipFile(write(tmp_path / "made.npz", some_of_it()[1])) as made,
+    index, arrays = some_of_it()
+    with (zipfile.ZipFile(write(tmp_path / "made.npz", arrays)) as made,
           zipfile.ZipFile(path, "w", compression) as archive):
         for name in made.namelist():
             archive.writestr(name, made.read(name))
-    index, _ = some_of_it()
     whole, images, noticed = path.read_bytes(), SPRITES.images(index), 0
     for place in rng.integers(len(whole), size=200):
         data = bytearray(whole)

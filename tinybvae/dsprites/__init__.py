@@ -40,11 +40,10 @@ class DSprites:
 
     def images(self, index):
         """float32 (N, 64, 64, 1), each pixel 0 or 1, of the images with this index (N,)."""
-        index = self._checked(index)
         if self._packed is None:
             shape, *real = self.values(index).T
             return render(shape - 1, *real)
-        pixels = np.unpackbits(self._packed[index], axis=1)
+        pixels = np.unpackbits(self._packed[self._checked(index)], axis=1)
         return pixels.reshape(-1, SIZE, SIZE, 1).astype(np.float32)
 
     def classes(self, index):

@@ -107,7 +107,7 @@ def render(shape, scale, orientation, x, y):
     factors = np.array(np.broadcast_arrays(np.atleast_1d(shape), scale, orientation, x, y))
     if factors.ndim != 2:
         raise ValueError(f"render takes one number or N of each, not arrays that broadcast to {factors.shape[1:]}")
-    if factors.dtype.kind not in "iuf" or not (np.abs(factors.astype(np.float64)) <= 1e6).all():
+    if factors.dtype.kind not in "iuf" or not ((-1e6 <= factors) & (factors <= 1e6)).all():
         raise ValueError("shape, scale, orientation, x and y must be real numbers, and lie within ±1e6")
     shape, *real = factors.astype(np.float64)
     if not np.isin(shape, range(len(SHAPES))).all():
