@@ -6,17 +6,20 @@ proposed, with variance 2 / fan_in, so that a chain of ReLUs neither fades nor e
 
 import numpy as np
 
-from tinybvae.kernels import conv2d, conv2d_transpose, conv2d_weight, matmul
+from tinybvae.kernels import (add_bias, conv2d, conv2d_transpose, conv2d_weight, matmul, relu, relu_backward,
+                              sum_pixels)
+from tinybvae.memory import empty
 
 
 class Layer:
     """`parameters` and `gradients`: {name: array}, the same names and shapes.
 
-    Layers with parameters raise ValueError for arrays of another shape, or of another dtype than their own.
+    Layers with parameters raise ValueError for arrays of another shape, or of another dtype than their own. On data,
+    `of_data`, the gradient of the input is not computed: `backward` returns None.
     """
 
-    def __init__(self, **parameters):
-        self.parameters = parameters
+    def __init__(self, of_data=False, **parameters):
+        self.of_data, self.parameters = of_data, parameters
         self.gradients = {name: np.zeros_like(p) for name, p in parameters.items()}
 
 
@@ -37,8 +40,8 @@ def _require_shape(layer, x, *axes):
 class Linear(Layer):
     """y = x W + b.  x (N, inputs), weight (inputs, outputs), y (N, outputs)."""
 
-    def __init__(self, inputs, outputs, rng, dtype=np.float32):
-        super().__init__(weight=he_normal((inputs, outputs), inputs, rng, dtype), bias=np.zeros(outputs, dtype))
+    def __init__(self, inputs, outputs, rng, dtype=np.float32, of_data=False):
+        super().__init__(of_data, weight=he_normal((inputs, outputs), inputs, rng, dtype), bias=np.zeros(outputs, dtype))
 
     def forward(self, x):
         _require_shape(self, x, len(self.parameters["weight"]))
@@ -51,19 +54,26 @@ class Linear(Layer):
         """dW = xᵀ dy,  db = Σₙ dy,  dx = dy Wᵀ"""
         self.gradients["weight"] = matmul(self.x.T, dy)
         self.gradients["bias"] = dy.sum(axis=0)
-        return matmul(dy, self.parameters["weight"].T)
+        return None if self.of_data else matmul(dy, self.parameters["weight"].T)
 
 
 class ReLU(Layer):
-    """y = max(x, 0), of any shape."""
+    """y = max(x, 0), of any shape. In place, x becomes y and dy becomes dx: for arrays that nobody else needs."""
+
+    def __init__(self, in_place=False):
+        super().__init__()
+        self.in_place = in_place
 
     def forward(self, x):
-        self.y = np.maximum(x, 0)
+        self.y = x if self.in_place and x.flags.c_contiguous else empty(x.shape, x.dtype)
+        relu(x, self.y)
         return self.y
 
     def backward(self, dy):
         """dx = dy where x > 0, else 0"""
-        return dy * (self.y > 0)
+        dx = dy if self.in_place and dy.flags.c_contiguous else empty(dy.shape, dy.dtype)
+        relu_backward(dy, self.y, dx)
+        return dx
 
 
 class Tanh(Layer):
@@ -90,15 +100,15 @@ class Reshape(Layer):
         return x.reshape(len(x), *self.shape)
 
     def backward(self, dy):
-        return dy.reshape(self.x_shape)
+        return dy if dy is None else dy.reshape(self.x_shape)
 
 
 class Conv2d(Layer):
     """Convolution 4×4, stride 2, padding 1.  x (N, 2H, 2W, C), weight (4, 4, C, O), y (N, H, W, O)."""
 
-    def __init__(self, inputs, outputs, rng, dtype=np.float32):
-        fan_in = 16 * inputs
-        super().__init__(weight=he_normal((4, 4, inputs, outputs), fan_in, rng, dtype), bias=np.zeros(outputs, dtype))
+    def __init__(self, inputs, outputs, rng, dtype=np.float32, of_data=False):
+        weight = he_normal((4, 4, inputs, outputs), 16 * inputs, rng, dtype)
+        super().__init__(of_data, weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x):
         _require_shape(self, x, None, None, self.parameters["weight"].shape[2])
@@ -106,14 +116,14 @@ class Conv2d(Layer):
             raise ValueError(f"Conv2d halves height and width, which must be even and at least 2, not {x.shape[1:3]}")
         self.x = x
         y = conv2d(x, self.parameters["weight"])
-        y += self.parameters["bias"]
+        add_bias(y, self.parameters["bias"])
         return y
 
     def backward(self, dy):
         """By the trilinear form of `reference`: w and x are the other two of its three arrays."""
         self.gradients["weight"] = conv2d_weight(self.x, dy)
-        self.gradients["bias"] = dy.sum(axis=(0, 1, 2))
-        return conv2d_transpose(dy, self.parameters["weight"])
+        self.gradients["bias"] = sum_pixels(dy)
+        return None if self.of_data else conv2d_transpose(dy, self.parameters["weight"])
 
 
 class ConvTranspose2d(Layer):
@@ -123,20 +133,20 @@ class ConvTranspose2d(Layer):
     """
 
     def __init__(self, inputs, outputs, rng, dtype=np.float32):
-        fan_in = 4 * inputs
-        super().__init__(weight=he_normal((4, 4, outputs, inputs), fan_in, rng, dtype), bias=np.zeros(outputs, dtype))
+        weight = he_normal((4, 4, outputs, inputs), 4 * inputs, rng, dtype)
+        super().__init__(weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x):
         _require_shape(self, x, None, None, self.parameters["weight"].shape[3])
         self.x = x
         y = conv2d_transpose(x, self.parameters["weight"])
-        y += self.parameters["bias"]
+        add_bias(y, self.parameters["bias"])
         return y
 
     def backward(self, dy):
         """By the trilinear form of `reference`: w and x are the other two of its three arrays."""
         self.gradients["weight"] = conv2d_weight(dy, self.x)
-        self.gradients["bias"] = dy.sum(axis=(0, 1, 2))
+        self.gradients["bias"] = sum_pixels(dy)
         return conv2d(dy, self.parameters["weight"])
 
 

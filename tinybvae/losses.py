@@ -9,6 +9,9 @@ import math
 
 import numpy as np
 
+from tinybvae.compiler import parallel
+from tinybvae.memory import empty
+
 
 def sigmoid(logits):
     """p = 1 / (1 + e^−l), by e^−|l|, which cannot overflow."""
@@ -23,9 +26,19 @@ def bernoulli_nll(logits, images):
     And log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|), which cannot overflow.
     """
     _require_one_shape(logits, images)
-    N = len(images)
-    nll = np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits))) - images * logits
-    return nll.sum(dtype=np.float64) / N, (sigmoid(logits) - images) / N
+    l, x, N = logits.reshape(-1), images.reshape(-1), len(images)
+    e, nll, dlogits = (empty(l.shape, l.dtype) for _ in range(3))
+    np.exp(np.negative(np.abs(l, out=e), out=e), out=e)
+    np.log1p(e, out=nll)
+    _finish(l, x, e, nll, dlogits, N)
+    return nll.sum(dtype=np.float64) / N, dlogits.reshape(logits.shape)
+
+
+@parallel
+def _finish(l, x, e, nll, dlogits, N):
+    """nll is log(1 + e^−|l|) so far; p is 1 / (1 + e) or e / (1 + e), as in `sigmoid`."""
+    nll += np.maximum(l, 0) - x * l
+    dlogits[:] = (np.maximum(e, l >= 0) / (1 + e) - x) / N
 
 
 def gaussian_kl(mean, logvar):

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from tinybvae.compiler import parallel
+
 
 class Optimizer:
     """`parameters` {name: array}, changed in place; `moments` {name: {parameter: array}}; `t`, the updates so far.
@@ -23,6 +25,13 @@ class Optimizer:
         self.moments = {m: {name: np.zeros_like(p) for name, p in parameters.items()} for m in moments}
 
 
+@parallel
+def _adam(p, g, m, v, rate, beta1, beta2, correction2, epsilon):
+    m += (1 - beta1) * (g - m)
+    v += (1 - beta2) * (g * g - v)
+    p -= rate * m / (np.sqrt(v / correction2) + epsilon)
+
+
 class Adam(Optimizer):
     """Kingma and Ba 2015, algorithm 1. Raises ValueError unless rate > 0, 0 ≤ β₁, β₂ < 1 and ε ≥ 0."""
 
@@ -38,10 +47,13 @@ class Adam(Optimizer):
         self.t += 1
         for name, p in self.parameters.items():
             g, m, v = gradients[name], self.moments["m"][name], self.moments["v"][name]
-            m += (1 - beta1) * (g - m)
-            v += (1 - beta2) * (g * g - v)
-            v_hat = v / (1 - beta2 ** self.t)
-            p -= rate / (1 - beta1 ** self.t) * m / (np.sqrt(v_hat) + epsilon)
+            _adam(p.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1), rate / (1 - beta1 ** self.t), beta1, beta2, 1 - beta2 ** self.t, epsilon)
+
+
+@parallel
+def _adagrad(p, g, v, rate, epsilon):
+    v += g * g
+    p -= rate * g / (np.sqrt(v) + epsilon)
 
 
 class Adagrad(Optimizer):
@@ -56,5 +68,4 @@ class Adagrad(Optimizer):
         self.t += 1
         for name, p in self.parameters.items():
             g, v = gradients[name], self.moments["v"][name]
-            v += g * g
-            p -= rate * g / (np.sqrt(v) + epsilon)
+            _adagrad(p.reshape(-1), g.reshape(-1), v.reshape(-1), rate, epsilon)

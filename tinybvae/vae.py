@@ -25,37 +25,37 @@ def burgess2018(latents, image_shape, rng, dtype):
     small = (height // 16, width // 16, 32)
     flat = small[0] * small[1] * 32
     start = {"rng": rng, "dtype": dtype}
-    encoder = Sequential(                                # (N, height, width, channels), 64×64×1 for dSprites
-        conv1=Conv2d(channels, 32, **start),             # (N, 32, 32, 32)
-        relu1=ReLU(),
-        conv2=Conv2d(32, 32, **start),                   # (N, 16, 16, 32)
-        relu2=ReLU(),
-        conv3=Conv2d(32, 32, **start),                   # (N, 8, 8, 32)
-        relu3=ReLU(),
-        conv4=Conv2d(32, 32, **start),                   # (N, 4, 4, 32)
-        relu4=ReLU(),
-        flatten=Reshape(flat),                           # (N, 512)
+    encoder = Sequential(                                  # (N, height, width, channels), 64×64×1 for dSprites
+        conv1=Conv2d(channels, 32, of_data=True, **start),  # (N, 32, 32, 32)
+        relu1=ReLU(in_place=True),
+        conv2=Conv2d(32, 32, **start),                     # (N, 16, 16, 32)
+        relu2=ReLU(in_place=True),
+        conv3=Conv2d(32, 32, **start),                     # (N, 8, 8, 32)
+        relu3=ReLU(in_place=True),
+        conv4=Conv2d(32, 32, **start),                     # (N, 4, 4, 32)
+        relu4=ReLU(in_place=True),
+        flatten=Reshape(flat),                             # (N, 512)
         linear1=Linear(flat, 256, **start),
-        relu5=ReLU(),
+        relu5=ReLU(in_place=True),
         linear2=Linear(256, 256, **start),
-        relu6=ReLU(),
-        latent=Linear(256, 2 * latents, **start),        # (N, 2·D): means, then log-variances
+        relu6=ReLU(in_place=True),
+        latent=Linear(256, 2 * latents, **start),          # (N, 2·D): means, then log-variances
     )
-    decoder = Sequential(                                # (N, D)
+    decoder = Sequential(                                  # (N, D)
         linear1=Linear(latents, 256, **start),
-        relu1=ReLU(),
+        relu1=ReLU(in_place=True),
         linear2=Linear(256, 256, **start),
-        relu2=ReLU(),
+        relu2=ReLU(in_place=True),
         linear3=Linear(256, flat, **start),
-        relu3=ReLU(),
-        unflatten=Reshape(*small),                       # (N, 4, 4, 32)
-        conv1=ConvTranspose2d(32, 32, **start),          # (N, 8, 8, 32)
-        relu4=ReLU(),
-        conv2=ConvTranspose2d(32, 32, **start),          # (N, 16, 16, 32)
-        relu5=ReLU(),
-        conv3=ConvTranspose2d(32, 32, **start),          # (N, 32, 32, 32)
-        relu6=ReLU(),
-        conv4=ConvTranspose2d(32, channels, **start),    # (N, 64, 64, 1): logits
+        relu3=ReLU(in_place=True),
+        unflatten=Reshape(*small),                         # (N, 4, 4, 32)
+        conv1=ConvTranspose2d(32, 32, **start),            # (N, 8, 8, 32)
+        relu4=ReLU(in_place=True),
+        conv2=ConvTranspose2d(32, 32, **start),            # (N, 16, 16, 32)
+        relu5=ReLU(in_place=True),
+        conv3=ConvTranspose2d(32, 32, **start),            # (N, 32, 32, 32)
+        relu6=ReLU(in_place=True),
+        conv4=ConvTranspose2d(32, channels, **start),      # (N, 64, 64, 1): logits
     )
     return encoder, decoder
 
@@ -65,11 +65,11 @@ def higgins2017(latents, image_shape, rng, dtype):
     pixels = int(np.prod(image_shape))
     start = {"rng": rng, "dtype": dtype}
     encoder = Sequential(
-        flatten=Reshape(pixels),                         # (N, 4096)
-        linear1=Linear(pixels, 1200, **start),
-        relu1=ReLU(),
+        flatten=Reshape(pixels),                           # (N, 4096)
+        linear1=Linear(pixels, 1200, of_data=True, **start),
+        relu1=ReLU(in_place=True),
         linear2=Linear(1200, 1200, **start),
-        relu2=ReLU(),
+        relu2=ReLU(in_place=True),
         latent=Linear(1200, 2 * latents, **start),
     )
     decoder = Sequential(
@@ -80,7 +80,7 @@ def higgins2017(latents, image_shape, rng, dtype):
         linear3=Linear(1200, 1200, **start),
         tanh3=Tanh(),
         linear4=Linear(1200, pixels, **start),
-        unflatten=Reshape(*image_shape),                 # (N, 64, 64, 1): logits
+        unflatten=Reshape(*image_shape),                   # (N, 64, 64, 1): logits
     )
     return encoder, decoder
 

@@ -1,0 +1,132 @@
+"""The three loops as they stand, as products of matrices, for any number of channels and any size.
+
+patches (W, 16·C) of a row of pixels of small: row j holds the 4×4 pixels of big that pixel j looks at. Then
+
+    conv2d            small[i]  = patches · w
+    conv2d_weight     w        += patchesᵀ · small[i]
+    conv2d_transpose  patches   = small[i] · wᵀ,  and patches that overlap in big add up
+
+Patches are never stored: four rows of big are laid out column by column in a `strip`, in which the patches of
+neighbouring pixels are windows that overlap, 8·C numbers apart. So their 16·C numbers, and those of w, come in the
+order (q, p, c), columns first.
+
+N batch, H W the small side, C big's channels, O small's. big is flat in its rows, (N, 2H, 2W·C).
+"""
+
+import numpy as np
+from numba import prange
+from numpy.lib.stride_tricks import as_strided
+
+from tinybvae.compiler import jit, parallel
+from tinybvae.product import multiply, whole_tiles
+
+SLICES = 16  # of the batch, one after the other to the threads; sums over a slice do not depend on who takes it
+
+
+@jit
+def copy(source, target, count):
+    for k in range(count):
+        target[k] = source[k]
+
+
+@jit
+def blank(big, C):
+    """Room for one image of big, with a pixel of zeros around it: (2H+2, (2W+2)·C)."""
+    return np.zeros((big.shape[1] + 2, big.shape[2] + 2 * C), big.dtype)
+
+
+@jit
+def pad(image, padded, C):
+    """Copy an image (2H, 2W·C) into a blank."""
+    for y in range(len(image)):
+        copy(image[y], padded[y + 1, C:], image.shape[1])
+
+
+@jit
+def crop(padded, image, C):
+    """Copy it back."""
+    for y in range(len(image)):
+        copy(padded[y + 1, C:], image[y], image.shape[1])
+
+
+@jit
+def _windows(W, C, dtype):
+    """A strip of zeros, and the windows on it: as many as W, rounded up to whole tiles."""
+    rows = whole_tiles(W)
+    strip = np.zeros((2 * rows + 2) * 4 * C, dtype)
+    return strip, as_strided(strip, (rows, 16 * C), (8 * C * strip.itemsize, strip.itemsize))
+
+
+@jit
+def _fill(strip, padded, i, C):
+    """Lay out the four rows of big that row i of small looks at."""
+    for p in range(4):
+        for c in range(C):
+            source, target = padded[2 * i + p, c:], strip[p * C + c:]
+            for x in range(padded.shape[1] // C):
+                target[4 * C * x] = source[C * x]
+
+
+@jit
+def _copy_rows(source, target, count, numbers):
+    for j in range(count):
+        copy(source[j], target[j], numbers)
+
+
+@parallel
+def conv2d(big, w, small):
+    """small (N, H, W, O) from big (N, 2H, 2W·C) and w (16·C, O in whole vectors)."""
+    (N, H, W, O), (K, L) = small.shape, w.shape
+    C = K // 16
+    for s in prange(SLICES):
+        padded, sums = blank(big, C), np.empty((whole_tiles(W), L), w.dtype)
+        strip, patches = _windows(W, C, w.dtype)
+        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
+            pad(big[n], padded, C)
+            for i in range(H):
+                _fill(strip, padded, i, C)
+                multiply(patches, w, sums, W, K, False)
+                _copy_rows(sums, small[n, i], W, O)
+
+
+@parallel
+def conv2d_transpose(small, w, big):
+    """big (N, 2H, 2W·C) from small (N, H, W, O) and w, transposed (O, 16·C in whole vectors)."""
+    (N, H, W, O), L = small.shape, w.shape[1]
+    C = big.shape[2] // (2 * W)
+    for s in prange(SLICES):
+        padded, row = blank(big, C), np.zeros((whole_tiles(W), O), w.dtype)
+        patches = np.empty((whole_tiles(W), L), w.dtype)
+        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
+            padded[:] = 0
+            for i in range(H):
+                _copy_rows(small[n, i], row, W, O)
+                multiply(row, w, patches, W, O, False)
+                _add_patches(patches, padded, i, W, C)
+            crop(padded, big[n], C)
+
+
+@jit
+def _add_patches(patches, padded, i, W, C):
+    for j in range(W):
+        for p in range(4):
+            source, target = patches[j, 4 * C * p:], padded[2 * i + p, 2 * C * j:]
+            for k in range(4 * C):
+                target[k] += source[k]
+
+
+@parallel
+def conv2d_weight(big, small, slices):
+    """The slices (SLICES, 16·C in whole tiles, O in whole vectors), whose sum is w, from big and small (N, H, W, O)."""
+    (N, H, W, O), L = small.shape, slices.shape[2]
+    C = big.shape[2] // (2 * W)
+    for s in prange(SLICES):
+        padded, row = blank(big, C), np.zeros((W, L), big.dtype)
+        strip, patches = _windows(W, C, big.dtype)
+        slices[s] = 0
+        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
+            pad(big[n], padded, C)
+            for i in range(H):
+                _fill(strip, padded, i, C)
+                _copy_rows(small[n, i], row, W, O)
+                multiply(patches.T, row, slices[s], 16 * C, W, True)

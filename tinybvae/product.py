@@ -1,0 +1,168 @@
+"""The product of two small matrices, at the speed of the processor's registers.
+
+A core multiplies and adds sixteen float32 with one AVX-512 instruction (eight with AVX2) and can begin two of those in
+each cycle, but can fetch only about two such vectors from its nearest cache in that time. So sums must stay in
+registers while they grow: `tile` holds ROWS × lanes of them, and each of its steps
+
+    c[r, :] += a[m + r, k] · b[k, n:]
+
+fetches one vector of b and ROWS numbers of a, and does ROWS × lanes multiply-adds with them. An array in a Numba loop
+always lives in memory; a local variable does not. All that Numba lacks is a type for "a vector": `Vector` is that
+type, VECTOR bytes of neighbours in an array, which LLVM splits into whatever registers the processor has. On AVX-512
+the sums take 16 of the 32 registers, elsewhere 8 of at least 16. float32 and float64 run the same source.
+
+Numba keeps what it has compiled by source file, and does not notice that `jit` functions from here are part of the
+kernels elsewhere: after an edit of this file, `touch` the files that import it.
+"""
+
+import operator
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+from numba.np.arrayobj import make_array
+
+from tinybvae.compiler import jit
+
+VECTOR = 128 if binding.get_host_cpu_features().get("avx512f") else 32  # bytes: two registers, or one of AVX2's
+ROWS = 8
+
+
+class Vector(types.Type):
+    """Numba's type of a vector of `lanes` numbers."""
+
+    def __init__(self, dtype):
+        self.dtype, self.lanes = dtype, 8 * VECTOR // dtype.bitwidth
+        super().__init__(f"Vector({dtype})")
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        super().__init__(manager, vector, ir.VectorType(manager.lookup(vector.dtype).get_data_type(), vector.lanes))
+
+
+def _pointer(context, builder, array_type, array, index):
+    array, index = make_array(array_type)(context, builder, array), cgutils.unpack_tuple(builder, index)
+    return cgutils.get_item_pointer(context, builder, array_type, array, index)
+
+
+def _vector_pointer(context, builder, array_type, array, index):
+    kind = context.get_value_type(Vector(array_type.dtype))
+    return builder.bitcast(_pointer(context, builder, array_type, array, index), kind.as_pointer())
+
+
+def _index(array):
+    return types.UniTuple(types.intp, array.ndim)
+
+
+@intrinsic
+def load(typing, array, index):
+    """The vector that begins at array[index], along the last axis. No bounds are checked."""
+    def generate(context, builder, signature, arguments):
+        return builder.load(_vector_pointer(context, builder, array, *arguments), align=array.dtype.bitwidth // 8)
+    return Vector(array.dtype)(array, _index(array)), generate
+
+
+@intrinsic
+def store(typing, array, index, vector):
+    """array[index], and what follows it along the last axis, = vector. No bounds are checked."""
+    def generate(context, builder, signature, arguments):
+        *place, value = arguments
+        builder.store(value, _vector_pointer(context, builder, array, *place), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+    return types.void(array, _index(array), vector), generate
+
+
+@intrinsic
+def zeros(typing, array):
+    """A vector of zeros, of the array's dtype."""
+    vector = Vector(array.dtype)
+    return vector(array), lambda context, *_: ir.Constant(context.get_value_type(vector), None)
+
+
+@intrinsic
+def add_multiple(typing, total, array, index, vector):
+    """total + array[index] · vector"""
+    def generate(context, builder, signature, arguments):
+        total, *place, vector = arguments
+        kind, lane = total.type, ir.IntType(32)
+        number = builder.load(_pointer(context, builder, array, *place))
+        unknown = ir.Constant(kind, ir.Undefined)
+        repeated = builder.insert_element(unknown, number, ir.Constant(lane, 0))
+        repeated = builder.shuffle_vector(repeated, unknown, ir.Constant(ir.VectorType(lane, kind.count), None))
+        instruction = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fmuladd.v{kind.count}f{array.dtype.bitwidth}")
+        return builder.call(instruction, [repeated, vector, total])
+    return total(total, array, _index(array), vector), generate
+
+
+def _elementwise(operation, instruction):
+    @intrinsic
+    def compute(typing, a, b):
+        return a(a, b), lambda context, builder, signature, arguments: getattr(builder, instruction)(*arguments)
+
+    @overload(operation)
+    def choose(a, b):
+        if isinstance(a, Vector) and a == b:
+            return lambda a, b: compute(a, b)
+
+
+_elementwise(operator.add, "fadd")
+_elementwise(operator.sub, "fsub")
+
+
+@jit
+def tile(a, m, b, n, c, K, add):
+    """c[m : m + ROWS, n : n + lanes] = a[m : m + ROWS, :K] @ b[:K, n : n + lanes], or += if `add`."""
+    c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = zeros(c)
+    for k in range(K):
+        row = load(b, (k, n))
+        c0 = add_multiple(c0, a, (m, k), row)
+        c1 = add_multiple(c1, a, (m + 1, k), row)
+        c2 = add_multiple(c2, a, (m + 2, k), row)
+        c3 = add_multiple(c3, a, (m + 3, k), row)
+        c4 = add_multiple(c4, a, (m + 4, k), row)
+        c5 = add_multiple(c5, a, (m + 5, k), row)
+        c6 = add_multiple(c6, a, (m + 6, k), row)
+        c7 = add_multiple(c7, a, (m + 7, k), row)
+    _put(c, (m, n), c0, add)
+    _put(c, (m + 1, n), c1, add)
+    _put(c, (m + 2, n), c2, add)
+    _put(c, (m + 3, n), c3, add)
+    _put(c, (m + 4, n), c4, add)
+    _put(c, (m + 5, n), c5, add)
+    _put(c, (m + 6, n), c6, add)
+    _put(c, (m + 7, n), c7, add)
+
+
+@jit
+def _put(c, index, total, add):
+    store(c, index, load(c, index) + total if add else total)
+
+
+@jit
+def multiply(a, b, c, M, K, add):
+    """c[:M] = a[:M, :K] @ b[:K], or += if `add`.
+
+    M is rounded up to whole tiles: a and c need so many rows. b and c have whole vectors in a row.
+    """
+    for m in range(0, M, ROWS):
+        for n in range(0, c.shape[1], VECTOR // c.itemsize):
+            tile(a, m, b, n, c, K, add)
+
+
+@jit
+def whole_tiles(rows):
+    return -(-rows // ROWS) * ROWS
+
+
+def whole_vectors(matrix):
+    """The matrix, its last axis padded with zeros to whole vectors."""
+    missing = -matrix.shape[-1] % (VECTOR // matrix.itemsize)
+    if missing:
+        matrix = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, missing)])
+    return np.ascontiguousarray(matrix)

@@ -1,0 +1,222 @@
+"""The three loops with 9 products where the direct form does 16: Winograd's way with short convolutions.
+
+Take two neighbouring outputs y0, y1 of a convolution with two taps g0, g1, over three inputs d0, d1, d2. Its trilinear
+form, from which each loop is a derivative, has four terms, and the same value with three:
+
+    d0 g0 y0 + d1 g1 y0 + d1 g0 y1 + d2 g1 y1  =  (d0 − d1) g0 y0  +  d1 (g0 + g1) (y0 + y1)  +  (d2 − d1) g1 y1
+
+So three numbers are made of each array, by `of_big` and `of_small`, multiplied, and what the sought array's own rule
+does is done backwards, by its transpose, `to_big` or `to_small`. A 4×4 convolution of stride 2 is such a convolution,
+once its numbers are seen in pairs: a pair of rows of w or of big is one g or one d, and its two phases never mix. In
+two dimensions the rule is applied to rows and then to columns: a *cell*, 2×2 pixels of small, looks at 6×6 pixels of
+big, 3×3 pairs, and 3×3 products of matrices do what took 4×4 (Winograd 1980; Lavin and Gray 2016, arXiv 1509.09308).
+
+    patches  (9, cells, 4·C)   of big                conv2d            small ← squaresᵀ of  patches · squares(w)
+    squares  (9, cells, O)     of small              conv2d_weight     w     ← squaresᵀ of  patchesᵀ · squares(small)
+    squares  (9, 4·C, O)       of w                  conv2d_transpose  big   ← patchesᵀ of  squares(small) · squares(w)ᵀ
+
+The transforms are sums of whole vectors, read once and written once. CELLS cells are transformed, multiplied and
+transformed back at a time, so that what lies in between stays in the core's own cache.
+
+N batch, H W the small side, C big's channels, O small's. For even H and W, and channels in whole vectors.
+"""
+
+import numpy as np
+from numba import prange
+
+from tinybvae.compiler import jit, parallel
+from tinybvae.direct import SLICES, blank, crop, pad
+from tinybvae.product import VECTOR, load, multiply, store, whole_tiles
+
+CELLS = 32
+
+
+# The rule and its transposes, on vectors.
+
+@jit
+def of_big(d0, d1, d2):
+    return d0 - d1, d1, d2 - d1
+
+
+@jit
+def to_big(r0, r1, r2):
+    return r0, r1 - r0 - r2, r2
+
+
+@jit
+def of_small(y0, y1):
+    return y0, y0 + y1, y1
+
+
+@jit
+def to_small(r0, r1, r2):
+    return r0 + r1, r1 + r2
+
+
+# The transforms of a row of cells, row i of them, to and from the matrices' rows t, t + 1, …  k or o is a channel.
+
+@jit
+def gather(padded, i, C, patches, t):
+    """patches from big (2H+2, (2W+2)·C), padded by a pixel of zeros."""
+    for j in range(padded.shape[1] // (4 * C)):
+        for p in range(2):
+            for k in range(0, 2 * C, VECTOR // padded.itemsize):
+                y, x, to = 4 * i + p, 4 * C * j + k, 2 * C * p + k
+                a0, a1, a2 = of_big(*_load_column(padded, y, x))
+                b0, b1, b2 = of_big(*_load_column(padded, y, x + 2 * C))
+                c0, c1, c2 = of_big(*_load_column(padded, y, x + 4 * C))
+                _store_three(patches, 0, t + j, to, of_big(a0, b0, c0))
+                _store_three(patches, 3, t + j, to, of_big(a1, b1, c1))
+                _store_three(patches, 6, t + j, to, of_big(a2, b2, c2))
+
+
+@jit
+def scatter(patches, t, padded, i, C):
+    """The transpose of `gather`: what patches hold is added to big where they overlap."""
+    for j in range(padded.shape[1] // (4 * C)):
+        for p in range(2):
+            for k in range(0, 2 * C, VECTOR // padded.itemsize):
+                y, x, at = 4 * i + p, 4 * C * j + k, 2 * C * p + k
+                a0, b0, c0 = to_big(*_load_three(patches, 0, t + j, at))
+                a1, b1, c1 = to_big(*_load_three(patches, 3, t + j, at))
+                a2, b2, c2 = to_big(*_load_three(patches, 6, t + j, at))
+                _add_column(padded, y, x, to_big(a0, a1, a2))
+                _add_column(padded, y, x + 2 * C, to_big(b0, b1, b2))
+                _add_column(padded, y, x + 4 * C, to_big(c0, c1, c2))
+
+
+@jit
+def spread(small, i, squares, t):
+    """squares from small (H, W, O)."""
+    y = 2 * i
+    for j in range(small.shape[1] // 2):
+        x = 2 * j
+        for o in range(0, small.shape[2], VECTOR // small.itemsize):
+            a0, a1, a2 = of_small(load(small, (y, x, o)), load(small, (y + 1, x, o)))
+            b0, b1, b2 = of_small(load(small, (y, x + 1, o)), load(small, (y + 1, x + 1, o)))
+            _store_three(squares, 0, t + j, o, of_small(a0, b0))
+            _store_three(squares, 3, t + j, o, of_small(a1, b1))
+            _store_three(squares, 6, t + j, o, of_small(a2, b2))
+
+
+@jit
+def collect(squares, t, small, i):
+    """The transpose of `spread`."""
+    y = 2 * i
+    for j in range(small.shape[1] // 2):
+        x = 2 * j
+        for o in range(0, small.shape[2], VECTOR // small.itemsize):
+            a0, b0 = to_small(*_load_three(squares, 0, t + j, o))
+            a1, b1 = to_small(*_load_three(squares, 3, t + j, o))
+            a2, b2 = to_small(*_load_three(squares, 6, t + j, o))
+            a, c = to_small(a0, a1, a2)
+            b, d = to_small(b0, b1, b2)
+            store(small, (y, x, o), a)
+            store(small, (y, x + 1, o), b)
+            store(small, (y + 1, x, o), c)
+            store(small, (y + 1, x + 1, o), d)
+
+
+@jit
+def _load_three(matrices, r, t, k):
+    return load(matrices, (r, t, k)), load(matrices, (r + 1, t, k)), load(matrices, (r + 2, t, k))
+
+
+@jit
+def _store_three(matrices, r, t, k, vectors):
+    a, b, c = vectors
+    store(matrices, (r, t, k), a)
+    store(matrices, (r + 1, t, k), b)
+    store(matrices, (r + 2, t, k), c)
+
+
+@jit
+def _load_column(padded, y, x):
+    return load(padded, (y, x)), load(padded, (y + 2, x)), load(padded, (y + 4, x))
+
+
+@jit
+def _add_column(padded, y, x, vectors):
+    a, b, c = vectors
+    store(padded, (y, x), load(padded, (y, x)) + a)
+    store(padded, (y + 2, x), load(padded, (y + 2, x)) + b)
+    store(padded, (y + 4, x), load(padded, (y + 4, x)) + c)
+
+
+# The three loops. Each thread takes a slice of the batch; rows of cells are worked on `rows` at a time.
+
+@jit
+def _matrices(cells, numbers, dtype):
+    """Room for nine, and for a row more than needed, lest the nine compete for the same places in the cache."""
+    return np.empty((9, whole_tiles(cells) + 1, numbers), dtype)
+
+
+@parallel
+def conv2d(big, w, small):
+    """small (N, H, W, O) from big (N, 2H, 2W·C) and squares of w (9, 4·C, O)."""
+    (N, H, W, O), K = small.shape, w.shape[1]
+    rows, columns = max(1, 2 * CELLS // W), W // 2
+    for s in prange(SLICES):
+        padded = blank(big, K // 4)
+        patches, squares = _matrices(rows * columns, K, w.dtype), _matrices(rows * columns, O, w.dtype)
+        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
+            pad(big[n], padded, K // 4)
+            for first in range(0, H // 2, rows):
+                last = min(first + rows, H // 2)
+                for i in range(first, last):
+                    gather(padded, i, K // 4, patches, (i - first) * columns)
+                for r in range(9):
+                    multiply(patches[r], w[r], squares[r], (last - first) * columns, K, False)
+                for i in range(first, last):
+                    collect(squares, (i - first) * columns, small[n], i)
+
+
+@parallel
+def conv2d_transpose(small, w, big):
+    """big (N, 2H, 2W·C) from small (N, H, W, O) and squares of w, transposed (9, O, 4·C)."""
+    (N, H, W, O), K = small.shape, w.shape[2]
+    rows, columns = max(1, 2 * CELLS // W), W // 2
+    for s in prange(SLICES):
+        padded = blank(big, K // 4)
+        squares, patches = _matrices(rows * columns, O, w.dtype), _matrices(rows * columns, K, w.dtype)
+        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
+            padded[:] = 0
+            for first in range(0, H // 2, rows):
+                last = min(first + rows, H // 2)
+                for i in range(first, last):
+                    spread(small[n], i, squares, (i - first) * columns)
+                for r in range(9):
+                    multiply(squares[r], w[r], patches[r], (last - first) * columns, O, False)
+                for i in range(first, last):
+                    scatter(patches, (i - first) * columns, padded, i, K // 4)
+            crop(padded, big[n], K // 4)
+
+
+@parallel
+def conv2d_weight(big, small, slices):
+    """The squares of w (SLICES, 9, 4·C, O), of which the sum is meant, from big (N, 2H, 2W·C) and small (N, H, W, O)."""
+    (N, H, W, O), K = small.shape, slices.shape[2]
+    columns = W // 2
+    room = max(columns, CELLS)
+    for s in prange(SLICES):
+        padded = blank(big, K // 4)
+        patches, squares = _matrices(room, K, big.dtype), _matrices(room, O, big.dtype)
+        slices[s] = 0
+        t = 0
+        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
+            pad(big[n], padded, K // 4)
+            for i in range(H // 2):
+                if t + columns > room:
+                    _multiply_transposed(patches, squares, slices[s], t)
+                    t = 0
+                gather(padded, i, K // 4, patches, t)
+                spread(small[n], i, squares, t)
+                t += columns
+        _multiply_transposed(patches, squares, slices[s], t)
+
+
+@jit
+def _multiply_transposed(patches, squares, total, t):
+    """total += patchesᵀ · squares, over the first t cells."""
+    for r in range(9):
+        multiply(patches[r].T, squares[r], total[r], total.shape[1], t, True)
