@@ -103,6 +103,7 @@ def test_deepminds_own_images():
     np.testing.assert_array_equal([f"{zlib.crc32(np.packbits(image)):08x}" for image in images], digests)
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="minutes without Numba's compiler")
 def test_all_images():
     """White pixels of each shape and a digest of it all, of these images, not of DeepMind's: they do not change."""
     digest, white = hashlib.sha256(), np.zeros(3, np.int64)

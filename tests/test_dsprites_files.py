@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import numba
 import numpy as np
 import pytest
 
@@ -172,6 +173,8 @@ def write_all(path):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
+    if numba.config.DISABLE_JIT:
+        pytest.skip("minutes without Numba's compiler")
     path = tmp_path_factory.mktemp("written") / "all.hdf5"
     process = write_all(path)
     output, errors = process.communicate()

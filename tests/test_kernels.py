@@ -4,10 +4,11 @@ import numba
 import numpy as np
 import pytest
 
-from tinybvae import kernels, reference
+from tinybvae import kernels, reference, winograd
 
 SIZES = [  # N, H, W, C, O
-    (1, 1, 1, 1, 1), (7, 3, 5, 3, 5), (1, 2, 7, 5, 33), (7, 5, 2, 32, 1), (2, 4, 4, 1, 32), (17, 1, 3, 3, 31)]
+    (1, 1, 1, 1, 1), (7, 3, 5, 3, 5), (1, 2, 7, 5, 33), (7, 5, 2, 32, 1), (2, 4, 4, 1, 32), (17, 1, 3, 3, 31),
+    (1, 2, 2, 16, 32), (19, 4, 6, 32, 32), (3, 2, 2, 48, 64), (1, 14, 18, 16, 32), (1, 2, 70, 16, 32)]  # Winograd's
 PRECISIONS = [(np.float32, 1e-5), (np.float64, 1e-13)]
 
 
@@ -54,6 +55,18 @@ def test_adjoint_identity(size):
     assert abs((w * weight).sum() - inner) < 1e-13 * scale
 
 
+def test_the_trilinear_rule():
+    """Winograd's three products have the value of the four terms, and a transform's transpose is its transpose."""
+    of_big, to_big, of_small, to_small = (getattr(rule, "py_func", rule) for rule in (
+        winograd.of_big, winograd.to_big, winograd.of_small, winograd.to_small))
+    d0, d1, d2, g0, g1, y0, y1 = np.random.default_rng(0).standard_normal(7)
+    products = np.multiply(np.multiply(of_big(d0, d1, d2), of_small(g0, g1)), of_small(y0, y1))
+    np.testing.assert_allclose(products.sum(), d0 * g0 * y0 + d1 * g1 * y0 + d1 * g0 * y1 + d2 * g1 * y1, rtol=1e-12)
+    for of, to, count in ((of_big, to_big, 3), (of_small, to_small, 2)):
+        matrix = np.transpose([of(*unit) for unit in np.eye(count)])
+        np.testing.assert_array_equal(matrix.T, np.transpose([to(*unit) for unit in np.eye(3)]))
+
+
 def test_kernels_take_views():
     big, w, small = draw(np.float64, 3, 3, 5, 3, 5)
     views = big[:, ::-1], w.transpose(1, 0, 2, 3), small[::-1, :, ::-1]
@@ -70,7 +83,7 @@ def test_kernels_keep_infinities_and_nans():
     assert not np.isfinite(forward).all() and np.isnan(transpose).any() and np.isnan(weight).any()
 
 
-@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="NumPy checks the plain twins")
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="NumPy's kernels take what NumPy takes")
 def test_arrays_that_do_not_fit():
     big, w, small = draw(np.float32, 2, 3, 5, 3, 5)
     wrong = {kernels.conv2d: [(big, w[:, :, :2]), (big[:, 1:], w), (big, w[1:]), (big.astype(int), w.astype(int))],
@@ -83,7 +96,7 @@ def test_arrays_that_do_not_fit():
 
 
 @pytest.mark.parametrize("dtype, tolerance", PRECISIONS)
-@pytest.mark.parametrize("M, K, N", [(1, 1, 1), (7, 5, 3), (9, 33, 65), (64, 10, 32)])
+@pytest.mark.parametrize("M, K, N", [(1, 1, 1), (7, 5, 3), (9, 33, 65), (64, 10, 32), (20, 9, 40)])
 def test_matmul(M, K, N, dtype, tolerance):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)
@@ -93,14 +106,34 @@ def test_matmul(M, K, N, dtype, tolerance):
         np.testing.assert_allclose(have, a @ b, rtol=tolerance, atol=tolerance * 10)
 
 
-def test_bits_do_not_depend_on_threads():
-    big, w, small = draw(np.float32, 33, 5, 3, 5, 33)
+@pytest.mark.parametrize("dtype, tolerance", PRECISIONS)
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (7, 3, 5, 33), (37, 2, 6, 1)])
+def test_passes_are_their_plain_twins(shape, dtype, tolerance):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, *shape)).astype(dtype)
+    x.flat[0], bias = np.nan, rng.standard_normal(shape[3]).astype(dtype)
+    results = []
+    for module in (kernels, reference):
+        y, dx, biased = np.empty_like(x), np.empty_like(x), dy.copy()
+        module.relu(x, y)
+        module.relu_backward(dy, y, dx)
+        module.add_bias(biased, bias)
+        results.append((y, dx, biased, module.sum_pixels(dy)))
+    for have, want in zip(*results):
+        assert have.dtype == dtype
+        np.testing.assert_allclose(have, want, rtol=tolerance, atol=tolerance * 10)
+
+
+@pytest.mark.parametrize("size", [(33, 5, 3, 5, 33), (33, 4, 6, 32, 32)])
+def test_bits_do_not_depend_on_threads(size):
+    big, w, small = draw(np.float32, *size)
     most = numba.config.NUMBA_NUM_THREADS
     results = []
     try:
         for threads in {1, most}:
             numba.set_num_threads(threads)
-            results.append([*all_three(kernels, big, w, small), kernels.matmul(big.reshape(33, -1).T, small[:, 0, 0])])
+            results.append([*all_three(kernels, big, w, small), kernels.sum_pixels(big),
+                            kernels.matmul(big.reshape(33, -1).T, small[:, 0, 0])])
     finally:
         numba.set_num_threads(most)
     for arrays in zip(*results):

@@ -1,5 +1,6 @@
 """Every layer's backward is the derivative of its forward."""
 
+import numba
 import numpy as np
 import pytest
 
@@ -97,6 +98,7 @@ def test_the_check_sees_a_gradient_of_another_shape():
         gradcheck.check_layer(Wrong(3, 2, rng, np.float64), rng.standard_normal((4, 3)), rng)
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="NumPy's kernels take what NumPy takes")
 def test_other_dtypes_are_named():
     layer = tb.Conv2d(3, 5, np.random.default_rng(0))
     with pytest.raises(ValueError, match="not float64 of .* and float32 of"):
@@ -116,3 +118,34 @@ def test_other_dtypes_are_named():
 def test_wrong_shapes_are_named(layer, shape, message):
     with pytest.raises(ValueError, match=message):
         layer.forward(np.zeros(shape))
+
+
+def test_relu_in_place():
+    x, dy = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
+    kept, wanted = (x.copy(), dy.copy()), (np.maximum(x, 0), dy * (x > 0))
+    for have, want in zip(_both_ways(tb.ReLU(), x, dy), wanted):
+        np.testing.assert_array_equal(have, want)
+    np.testing.assert_array_equal((x, dy), kept)
+    y, dx = _both_ways(tb.ReLU(in_place=True), x, dy)
+    assert y is x and dx is dy
+    np.testing.assert_array_equal((y, dx), wanted)
+    view = kept[0].transpose(2, 0, 1)  # which cannot be walked through in one go
+    np.testing.assert_array_equal(tb.ReLU(in_place=True).forward(view), np.maximum(view, 0))
+
+
+def _both_ways(layer, x, dy):
+    return layer.forward(x), layer.backward(dy)
+
+
+@pytest.mark.parametrize("kind, shape", [(tb.Linear, (4, 3)), (tb.Conv2d, (2, 4, 6, 3))])
+def test_a_layer_of_data_has_the_same_gradients(kind, shape):
+    x, gradients = np.random.default_rng(0).standard_normal(shape), []
+    for of_data in (False, True):
+        layer = kind(3, 5, np.random.default_rng(1), np.float64, of_data=of_data)
+        dx = layer.backward(layer.forward(x) ** 2)
+        assert dx is None if of_data else dx.shape == x.shape
+        gradients.append(layer.gradients)
+    for name, want in gradients[0].items():
+        np.testing.assert_array_equal(gradients[1][name], want)
+    chain = tb.Sequential(reshape=tb.Reshape(*shape[1:]), layer=layer)
+    assert chain.backward(chain.forward(x.reshape(shape[0], -1))) is None

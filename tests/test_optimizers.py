@@ -52,3 +52,8 @@ def test_rates_that_are_none(optimizer, rate):
 def test_settings_out_of_range(setting):
     with pytest.raises(ValueError, match=f"{[*setting][0]} must lie in"):
         tb.Adam({"p": np.ones(2)}, **setting)
+
+
+def test_parameters_that_are_views():
+    with pytest.raises(ValueError, match="parameters must be contiguous"):
+        tb.Adam({"p": np.ones((3, 4)).T})

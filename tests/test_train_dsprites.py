@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 import imageio.v3 as imageio
+import numba
 import numpy as np
 import pytest
 
 import tinybvae as tb
 
+pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="a minute a run without Numba's compiler")
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, str(ROOT / "examples/train_dsprites.py")]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning"}

@@ -1,4 +1,8 @@
-"""Numba's decorators as this project uses them: `jit` for parts of kernels, `parallel` for kernels with prange."""
+"""Numba's decorators as this project uses them: `jit` for parts of kernels, `parallel` for kernels with prange.
+
+Numba keeps what it has compiled by source file, and does not notice that a kernel's parts come from another one: after
+an edit of `product` or `direct`, remove `__pycache__`.
+"""
 
 import warnings
 
@@ -13,8 +17,8 @@ def _compiler(**options):
         except RuntimeError as error:  # Numba's "no locator available"
             if "cannot cache" not in str(error):
                 raise
-            warnings.warn("no writable folder to keep compiled kernels in: compiling anew in each process, about 20 "
-                          "seconds (NUMBA_CACHE_DIR names one)", RuntimeWarning, stacklevel=2)
+            warnings.warn("no folder to keep compiled kernels in: this process compiles its own, in about 20 seconds "
+                          "(set NUMBA_CACHE_DIR to a folder that can be written to)", RuntimeWarning)
             return numba.njit(error_model="numpy", **options)(function)
     return decorate
 

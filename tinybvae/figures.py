@@ -72,7 +72,7 @@ def curves(history, columns):
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=7, which="both")
         axis.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def _mosaic(pictures, row_labels, column_labels):
@@ -87,7 +87,7 @@ def _mosaic(pictures, row_labels, column_labels):
     axis.set_xticks((np.arange(len(column_labels)) + .5) * width, column_labels, fontsize=7, color=INK)
     axis.tick_params(length=0, labeltop=True, labelbottom=False)
     axis.spines[:].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def _with_slider(pictures, values):
@@ -101,7 +101,8 @@ def _with_slider(pictures, values):
     return frames
 
 
-def _png(figure):
+def png(figure):
+    """The bytes of a PNG of a matplotlib Figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", pad_inches=.05)
     return buffer.getvalue()

@@ -173,4 +173,5 @@ def _relu_backward(dy, y, dx):
 
 
 if numba.config.DISABLE_JIT:  # NUMBA_DISABLE_JIT=1: the plain twins, to step through with a debugger
-    from tinybvae.reference import conv2d, conv2d_transpose, conv2d_weight, matmul  # noqa: F811
+    from tinybvae.reference import (add_bias, conv2d, conv2d_transpose, conv2d_weight, matmul, relu,  # noqa: F811
+                                    relu_backward, sum_pixels)

@@ -5,32 +5,28 @@ import weakref
 
 import numpy as np
 
-LIMIT = 2 ** 28  # bytes that are kept without being in use
+AGE = 200  # calls of `empty`, a few training steps, after which what nobody asks for is given back to the system
 
-_free = {}  # (count, dtype): buffers
-_kept = 0  # bytes
+_free = {}  # (count, dtype): [(call, buffer), …]
+_calls = 0
 
 
 def empty(shape, dtype):
     """np.empty, in the memory of an earlier such array that nobody holds any more, nor a view of it."""
-    global _kept
+    global _calls
+    _calls += 1
     count, dtype = math.prod(shape), np.dtype(dtype)
     free = _free.setdefault((count, dtype), [])
     if free:
-        buffer = free.pop()
-        _kept -= buffer.nbytes
+        _, buffer = free.pop()
     else:
+        _forget()
         buffer = memoryview(np.empty(count, dtype))
     array = np.frombuffer(buffer, dtype)  # every view of it refers to this array
-    weakref.finalize(array, _keep, free, buffer)
+    weakref.finalize(array, lambda: free.append((_calls, buffer)))
     return array.reshape(shape)
 
 
-def _keep(free, buffer):
-    global _kept
-    if _kept + buffer.nbytes > LIMIT:  # sizes of another batch, most likely
-        for buffers in _free.values():
-            buffers.clear()
-        _kept = 0
-    free.append(buffer)
-    _kept += buffer.nbytes
+def _forget():
+    for free in _free.values():
+        free[:] = [(call, buffer) for call, buffer in free if _calls - call < AGE]

@@ -10,7 +10,8 @@ from tinybvae.compiler import parallel
 class Optimizer:
     """`parameters` {name: array}, changed in place; `moments` {name: {parameter: array}}; `t`, the updates so far.
 
-    `update` takes gradients by the parameters' names. Raises ValueError for settings out of range.
+    `update` takes gradients by the parameters' names. Raises ValueError for settings out of range, and for parameters
+    that are not contiguous.
     """
 
     def __init__(self, parameters, moments, learning_rate, **settings):
@@ -20,16 +21,11 @@ class Optimizer:
             end = math.inf if name == "epsilon" else 1
             if not 0 <= value < end:
                 raise ValueError(f"{name} must lie in [0, {end}), not {value}")
+        if not all(p.flags.c_contiguous for p in parameters.values()):
+            raise ValueError("parameters must be contiguous arrays: views of others cannot be changed in place")
         self.settings = {name: float(value) for name, value in {"learning_rate": learning_rate, **settings}.items()}
         self.parameters, self.t = parameters, 0
         self.moments = {m: {name: np.zeros_like(p) for name, p in parameters.items()} for m in moments}
-
-
-@parallel
-def _adam(p, g, m, v, rate, beta1, beta2, correction2, epsilon):
-    m += (1 - beta1) * (g - m)
-    v += (1 - beta2) * (g * g - v)
-    p -= rate * m / (np.sqrt(v / correction2) + epsilon)
 
 
 class Adam(Optimizer):
@@ -45,15 +41,17 @@ class Adam(Optimizer):
         """
         rate, beta1, beta2, epsilon = self.settings.values()
         self.t += 1
+        rate, v_share = rate / (1 - beta1 ** self.t), 1 - beta2 ** self.t
         for name, p in self.parameters.items():
-            g, m, v = gradients[name], self.moments["m"][name], self.moments["v"][name]
-            _adam(p.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1), rate / (1 - beta1 ** self.t), beta1, beta2, 1 - beta2 ** self.t, epsilon)
+            _adam(*_flat(p, gradients[name], self.moments["m"][name], self.moments["v"][name]),
+                  rate, beta1, beta2, v_share, epsilon)
 
 
 @parallel
-def _adagrad(p, g, v, rate, epsilon):
-    v += g * g
-    p -= rate * g / (np.sqrt(v) + epsilon)
+def _adam(p, g, m, v, rate, beta1, beta2, v_share, epsilon):
+    m += (1 - beta1) * (g - m)
+    v += (1 - beta2) * (g * g - v)
+    p -= rate * m / (np.sqrt(v / v_share) + epsilon)
 
 
 class Adagrad(Optimizer):
@@ -67,5 +65,14 @@ class Adagrad(Optimizer):
         rate, epsilon = self.settings.values()
         self.t += 1
         for name, p in self.parameters.items():
-            g, v = gradients[name], self.moments["v"][name]
-            _adagrad(p.reshape(-1), g.reshape(-1), v.reshape(-1), rate, epsilon)
+            _adagrad(*_flat(p, gradients[name], self.moments["v"][name]), rate, epsilon)
+
+
+@parallel
+def _adagrad(p, g, v, rate, epsilon):
+    v += g * g
+    p -= rate * g / (np.sqrt(v) + epsilon)
+
+
+def _flat(*arrays):
+    return [array.reshape(-1) for array in arrays]

@@ -10,9 +10,6 @@ fetches one vector of b and ROWS numbers of a, and does ROWS × lanes multiply-a
 always lives in memory; a local variable does not. All that Numba lacks is a type for "a vector": `Vector` is that
 type, VECTOR bytes of neighbours in an array, which LLVM splits into whatever registers the processor has. On AVX-512
 the sums take 16 of the 32 registers, elsewhere 8 of at least 16. float32 and float64 run the same source.
-
-Numba keeps what it has compiled by source file, and does not notice that `jit` functions from here are part of the
-kernels elsewhere: after an edit of this file, `touch` the files that import it.
 """
 
 import operator

@@ -45,6 +45,28 @@ def conv2d_weight(big, small):
     return w
 
 
+# What else is fast in `kernels`.
+
 def matmul(a, b):
     """c[m,n] = Σ_k a[m,k] · b[k,n], the product of the linear layers"""
     return a @ b
+
+
+def add_bias(y, bias):
+    """y (…, O) += bias (O,), in place"""
+    y += bias
+
+
+def sum_pixels(y):
+    """The sum of y (N, H, W, O) over all but its channels: (O,)"""
+    return y.sum(axis=(0, 1, 2))
+
+
+def relu(x, y):
+    """y = max(x, 0)"""
+    np.maximum(x, 0, out=y)
+
+
+def relu_backward(dy, y, dx):
+    """dx = dy where y > 0, else 0"""
+    dx[...] = np.where(y > 0, dy, 0)

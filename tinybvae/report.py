@@ -72,10 +72,13 @@ def describe(run, sprites):
         "settings": run.settings}
 
 
-def nearest(sprites, classes):
+def nearest(sprites, classes, part=2 ** 15):
     """The index of the image whose classes are closest: a file may hold a part of the data set."""
-    everything = sprites.classes(np.arange(len(sprites)))
-    return int(np.abs(everything - classes).sum(axis=1).argmin())
+    def closest(index):
+        return index[np.abs(sprites.classes(index) - classes).sum(axis=1).argmin()]
+
+    return int(closest(np.array([closest(np.arange(start, min(start + part, len(sprites))))
+                                 for start in range(0, len(sprites), part)])))
 
 
 def _history_csv(run):

@@ -35,21 +35,25 @@ CELLS = 32
 
 @jit
 def of_big(d0, d1, d2):
+    """What stands for three inputs in the three products."""
     return d0 - d1, d1, d2 - d1
 
 
 @jit
 def to_big(r0, r1, r2):
+    """The transpose of `of_big`, as a matrix: what three products are to the three inputs."""
     return r0, r1 - r0 - r2, r2
 
 
 @jit
 def of_small(y0, y1):
+    """What stands for two outputs, or two taps, in the three products."""
     return y0, y0 + y1, y1
 
 
 @jit
 def to_small(r0, r1, r2):
+    """The transpose of `of_small`: what three products are to the two outputs, or taps."""
     return r0 + r1, r1 + r2
 
 

@@ -1,0 +1,219 @@
+"""How fast a training step is: tinybvae, and PyTorch where it is installed, on the same network, batch and threads.
+
+Prints tables and draws them. A step goes from images to updated weights (forward, backward, Adam). All take turns in
+one process, so that whatever else the machine does meets all of them; times are medians. Rates count the arithmetic of
+the convolutions as written down, 16 multiply-adds a weight's channel pair and pixel, whatever a kernel saves of it; they
+stand beside what NumPy's float32 matrix product (sgemm) reaches on as many threads.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numba
+import numpy as np
+from matplotlib.figure import Figure
+
+import tinybvae as tb
+from tinybvae import kernels
+from tinybvae.checkpoint import write_atomically
+from tinybvae.commandline import Parser, path, positive_int
+from tinybvae.figures import png
+
+try:
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+except ModuleNotFoundError:
+    torch = None
+
+OURS = "tinybvae"
+RIVALS = {} if torch is None else {"PyTorch contiguous": torch.contiguous_format,
+                                   "PyTorch channels-last": torch.channels_last}
+NAMES = [OURS, *RIVALS]
+SECONDS = .15  # at least, of each turn
+SGEMM = """
+import time, numpy as np
+a, b, c = np.random.default_rng(0).random((3, 2048, 2048), np.float32)
+times = []
+for _ in range(12):
+    start = time.perf_counter()
+    np.matmul(a, b, out=c)
+    times.append(time.perf_counter() - start)
+print(2 * 2048 ** 3 / np.median(times[2:]))
+"""
+
+
+def main():
+    parser = Parser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--batches", type=positive_int, nargs="+", default=[16, 64, 256, 1024], help="images a step")
+    parser.add_argument("--threads", type=positive_int, nargs="+", default=powers_of_two(numba.config.NUMBA_NUM_THREADS))
+    parser.add_argument("--rounds", type=positive_int, default=7, help="turns of each; their median counts")
+    parser.add_argument("--out", type=path, default="runs/benchmark.png", help="the picture")
+    arguments = parser.parse_args()
+    if max(arguments.threads) > numba.config.NUMBA_NUM_THREADS:
+        parser.error(f"--threads {max(arguments.threads)}: at most {numba.config.NUMBA_NUM_THREADS} here")
+
+    print(f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, NumPy {np.__version__}, "
+          f"Numba {numba.__version__}, {f'PyTorch {torch.__version__}' if torch else 'no PyTorch to compare with'}\n")
+    sgemm = {threads: sgemm_rate(threads) for threads in arguments.threads}
+    print("| kernel, 32 → 32 channels, 32×32 pixels, batch 64 | threads | ms | GFLOP/s | of sgemm |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for threads in arguments.threads:
+        for name, seconds, flop in time_kernels(threads, arguments.rounds):
+            print(f"| {name} | {threads} | {1e3 * seconds:.2f} | {flop / seconds / 1e9:.0f} "
+                  f"| {flop / seconds / sgemm[threads]:.0%} |")
+
+    print(f"\n| threads | batch | {' | '.join(f'{name}, ms' for name in NAMES)} | images/s | convolutions, of sgemm |"
+          f"{' times as fast as PyTorch |' if RIVALS else ''}")
+    print("|" + " ---: |" * (len(NAMES) + 4 + bool(RIVALS)))
+    results = {}
+    for threads in arguments.threads:
+        for batch in arguments.batches:
+            seconds, flop = time_steps(threads, batch, arguments.rounds)
+            results[threads, batch] = seconds
+            row = [threads, batch, *(f"{1e3 * seconds[name]:.1f}" for name in NAMES), f"{batch / seconds[OURS]:,.0f}",
+                   f"{flop / seconds[OURS] / sgemm[threads]:.0%}"]
+            if RIVALS:
+                row.append(f"{min(seconds[name] for name in RIVALS) / seconds[OURS]:.2f}")
+            print(f"| {' | '.join(map(str, row))} |", flush=True)
+    out = Path(arguments.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, draw(results, arguments.threads, arguments.batches))
+    print(f"\nsee {out}")
+
+
+def powers_of_two(most):
+    """1, 2, 4 … and `most`."""
+    return sorted({most, *(2 ** k for k in range(most.bit_length()) if 2 ** k < most)})
+
+
+def processor():
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def sgemm_rate(threads):
+    """Operations a second of NumPy's product of 2048×2048 matrices, in a process of its own, with so many threads."""
+    limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OPENBLAS", "MKL", "OMP", "VECLIB", "BLIS")}
+    return float(subprocess.run([sys.executable, "-c", SGEMM], env={**os.environ, **limits}, check=True,
+                                capture_output=True, text=True).stdout)
+
+
+def take_turns(functions, rounds):
+    """The median seconds of a call of each function: `rounds` turns, each of SECONDS or one call, after one untimed."""
+    times = [[] for _ in functions]
+    for _ in range(rounds):
+        for function, taken in zip(functions, times):
+            function()
+            calls, start = 0, time.perf_counter()
+            while calls == 0 or time.perf_counter() - start < SECONDS:
+                function()
+                calls += 1
+            taken.append((time.perf_counter() - start) / calls)
+    return [float(np.median(taken)) for taken in times]
+
+
+def set_threads(threads):
+    numba.set_num_threads(threads)
+    if torch:
+        torch.set_num_threads(threads)
+
+
+def time_kernels(threads, rounds):
+    """(name, seconds, floating-point operations) of each kernel."""
+    set_threads(threads)
+    rng = np.random.default_rng(0)
+    big, w, small = (rng.standard_normal(shape, np.float32)
+                     for shape in ((64, 32, 32, 32), (4, 4, 32, 32), (64, 16, 16, 32)))
+    calls = {"conv2d": lambda: kernels.conv2d(big, w), "conv2d_transpose": lambda: kernels.conv2d_transpose(small, w),
+             "conv2d_weight": lambda: kernels.conv2d_weight(big, small)}
+    seconds = take_turns([*calls.values()], rounds)
+    return [(name, s, 2 * w.size * 64 * 16 * 16) for name, s in zip(calls, seconds)]
+
+
+def time_steps(threads, batch, rounds):
+    """{name: median seconds of a step}, and the operations of its convolutions."""
+    set_threads(threads)
+    rng, sprites = np.random.default_rng(0), tb.DSprites()
+    images, noise = sprites.images(rng.integers(len(sprites), size=batch)), rng.standard_normal((batch, 10), np.float32)
+    model = tb.BetaVAE()
+    steps = [our_step(model, images, noise), *(torch_step(images, noise, layout) for layout in RIVALS.values())]
+    return dict(zip(NAMES, take_turns(steps, rounds))), convolution_operations(model, batch)
+
+
+def convolution_operations(model, batch):
+    """Of forward and both backward passes, of which the first layer has but one."""
+    total = 0
+    for layer in (*model.encoder.layers.values(), *model.decoder.layers.values()):
+        if isinstance(layer, (tb.Conv2d, tb.ConvTranspose2d)):
+            height, width = layer.x.shape[1:3]
+            pixels = height * width // (4 if isinstance(layer, tb.Conv2d) else 1)
+            total += (2 if layer.of_data else 3) * 2 * layer.parameters["weight"].size * pixels * batch
+    return total
+
+
+def our_step(model, images, noise):
+    objective, adam = tb.capacity_objective(), tb.Adam(model.parameters)
+
+    def step():
+        model.loss_and_gradients(images, noise, objective, 0)
+        adam.update(model.gradients)
+    return step
+
+
+def torch_step(images, noise, memory_format):
+    """One step of the same network in PyTorch, with its fused Adam."""
+    images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
+    noise = torch.from_numpy(noise)
+    channels = (1, 32, 32, 32, 32)
+    encoder = [layer for pair in zip(channels, channels[1:]) for layer in (nn.Conv2d(*pair, 4, 2, 1), nn.ReLU())]
+    decoder = [layer for pair in zip(channels[:0:-1], channels[-2::-1])
+               for layer in (nn.ConvTranspose2d(*pair, 4, 2, 1), nn.ReLU())][:-1]
+    model = nn.ModuleList([
+        nn.Sequential(*encoder, nn.Flatten(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(),
+                      nn.Linear(256, 20)),
+        nn.Sequential(nn.Linear(10, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 512), nn.ReLU(),
+                      nn.Unflatten(1, (32, 4, 4)), *decoder)]).to(memory_format=memory_format)
+    adam = torch.optim.Adam(model.parameters(), 5e-4, fused=True)
+
+    def step():
+        adam.zero_grad()
+        mean, logvar = model[0](images).chunk(2, 1)
+        logits = model[1](mean + (logvar / 2).exp() * noise)
+        nll = F.binary_cross_entropy_with_logits(logits, images, reduction="sum") / len(images)
+        kl = (mean ** 2 + logvar.exp() - 1 - logvar).sum() / 2 / len(images)
+        (nll + 100 * kl.abs()).backward()
+        adam.step()
+    return step
+
+
+def draw(results, threads, batches):
+    """PNG: images a second by batch, a panel for each number of threads."""
+    figure = Figure(figsize=(3.4 * len(threads) + 1, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(threads), sharey=True, squeeze=False)[0]
+    for panel, count in zip(panels, threads):
+        for name, color in zip(NAMES, ("#d1495b", "#8d99ae", "#222222")):
+            panel.plot(batches, [batch / results[count, batch][name] for batch in batches], color=color, marker="o",
+                       ms=4, label=name)
+        panel.set_title(f"{count} thread{'s' * (count > 1)}", fontsize=9)
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(batches, batches)
+        panel.set_xlabel("batch", fontsize=8)
+        panel.set_ylim(bottom=0)
+        panel.tick_params(labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("images trained on in a second", fontsize=8)
+    panels[0].legend(fontsize=7, frameon=False)
+    return png(figure)
+
+
+if __name__ == "__main__":
+    main()
