@@ -14,7 +14,7 @@ from tinybvae.compiler import parallel
 from tinybvae import direct, winograd
 from tinybvae.direct import SLICES
 from tinybvae.memory import empty
-from tinybvae.product import ROWS, VECTOR, tile, whole_tiles, whole_vectors
+from tinybvae.product import ROWS, VECTOR, tile, whole_tiles, whole_vectors, with_zeros
 
 def _require_fit(a, b, fit):
     """Raise ValueError unless the shapes fit, as the caller says, and the dtypes are one: nothing below checks."""
@@ -82,14 +82,12 @@ def conv2d_weight(big, small):
     (N, H, W, O), C = small.shape, big.shape[3]
     _require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
     rows, small = np.ascontiguousarray(big).reshape(N, 2 * H, 2 * W * C), np.ascontiguousarray(small)
-    if _is_fast(H, W, C, O, small.dtype):
-        slices = empty((SLICES, 9, 4 * C, O), big.dtype)
-        winograd.conv2d_weight(rows, small, slices)
-        return _of_squares(slices.sum(axis=0))
-    lanes = VECTOR // small.itemsize
-    slices = empty((SLICES, whole_tiles(16 * C), -(-O // lanes) * lanes), big.dtype)
-    direct.conv2d_weight(rows, small, slices)
-    return slices.sum(axis=0)[:16 * C, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
+    fast, lanes = _is_fast(H, W, C, O, small.dtype), VECTOR // small.itemsize
+    shape = (9, 4 * C, O) if fast else (whole_tiles(16 * C), -(-O // lanes) * lanes)
+    slices = empty((SLICES, *shape), big.dtype)
+    (winograd if fast else direct).conv2d_weight(rows, small, slices)
+    w = _sum(slices.reshape(SLICES, -1)).reshape(shape)
+    return _of_squares(w) if fast else w[:16 * C, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
 
 
 def matmul(a, b):
@@ -102,7 +100,7 @@ def matmul(a, b):
     if not b.flags.c_contiguous and b.size > a.size:  # (bᵀ aᵀ)ᵀ, the same sums: copy the smaller one
         return np.ascontiguousarray(matmul(b.T, np.ascontiguousarray(a.T)).T)
     if M < ROWS:
-        a = np.pad(a, ((0, ROWS - M), (0, 0)))
+        a = with_zeros(a, (ROWS, K))
     b = whole_vectors(b) if N < VECTOR // b.itemsize else np.ascontiguousarray(b)
     c = empty((len(a), b.shape[1]), a.dtype)
     _matmul(a, b, c)
@@ -135,19 +133,27 @@ def _add_bias(y, bias):
 def sum_pixels(y):
     """Σ y (N, H, W, O) over all but the channels: (O,)."""
     rows = y.reshape(-1, y.shape[2] * y.shape[3])
-    slices = np.empty((SLICES, rows.shape[1]), y.dtype)
-    _sum_rows(rows, slices)
-    return slices.reshape(-1, y.shape[3]).sum(axis=0)
+    return _sum(rows).reshape(-1, y.shape[3]).sum(axis=0)
+
+
+def _sum(rows):
+    """The sum of the rows (M, K), one after the other."""
+    total = np.zeros(rows.shape[1], rows.dtype)
+    _sum_rows(rows, total, numba.get_num_threads())
+    return total
 
 
 @parallel
-def _sum_rows(rows, slices):
-    for s in prange(SLICES):
-        total = slices[s]
-        total[:] = 0
-        for m in range(len(rows) * s // SLICES, len(rows) * (s + 1) // SLICES):
-            for k in range(len(total)):
-                total[k] += rows[m, k]
+def _sum_rows(rows, total, parts):
+    """Each part takes some columns: who takes them changes nothing."""
+    K = len(total)
+    for part in prange(parts):
+        first, last = K * part // parts, K * (part + 1) // parts
+        mine = total[first:last]
+        for m in range(len(rows)):
+            row = rows[m, first:last]
+            for k in range(last - first):
+                mine[k] += row[k]
 
 
 def relu(x, y):

@@ -158,8 +158,16 @@ def whole_tiles(rows):
 
 
 def whole_vectors(matrix):
-    """The matrix, its last axis padded with zeros to whole vectors."""
-    missing = -matrix.shape[-1] % (VECTOR // matrix.itemsize)
-    if missing:
-        matrix = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, missing)])
-    return np.ascontiguousarray(matrix)
+    """The matrix, contiguous, its rows filled up with zeros to whole vectors."""
+    rows, columns = matrix.shape
+    lanes = VECTOR // matrix.itemsize
+    return with_zeros(matrix, (rows, -(-columns // lanes) * lanes))
+
+
+def with_zeros(matrix, shape):
+    """The matrix, contiguous, filled up with zeros to a shape."""
+    if matrix.shape == shape:
+        return np.ascontiguousarray(matrix)
+    filled = np.zeros(shape, matrix.dtype)
+    filled[:matrix.shape[0], :matrix.shape[1]] = matrix
+    return filled
