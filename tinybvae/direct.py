@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 from tinybvae.compiler import jit, parallel
 from tinybvae.product import multiply, whole_tiles
 
-SLICES = 16  # of the batch, one after the other to the threads; sums over a slice do not depend on who takes it
+SLICES = 16  # of the batch: how many threads can share a convolution, and how many sums make a gradient of weights
 
 
 @jit

@@ -1,15 +1,18 @@
-"""The product of two small matrices, at the speed of the processor's registers.
+"""The product of two matrices, at the speed of the processor's registers.
 
-A core multiplies and adds sixteen float32 with one AVX-512 instruction (eight with AVX2) and can begin two of those in
-each cycle, but can fetch only about two such vectors from its nearest cache in that time. So sums must stay in
-registers while they grow: `tile` holds ROWS × lanes of them, and each of its steps
+A core multiplies and adds sixteen float32 with one AVX-512 instruction (eight with AVX2) and begins two of those in each
+cycle, but fetches only about two such vectors from its nearest cache in that time. So sums must stay in registers while
+they grow. `tile` holds ROWS × lanes of them, and each of its steps,
 
-    c[r, :] += a[m + r, k] · b[k, n:]
+    sum[r, :] += a[m + r, k] · b[k, n : n + lanes]    for each r < ROWS
 
-fetches one vector of b and ROWS numbers of a, and does ROWS × lanes multiply-adds with them. An array in a Numba loop
-always lives in memory; a local variable does not. All that Numba lacks is a type for "a vector": `Vector` is that
-type, VECTOR bytes of neighbours in an array, which LLVM splits into whatever registers the processor has. On AVX-512
-the sums take 16 of the 32 registers, elsewhere 8 of at least 16. float32 and float64 run the same source.
+fetches one vector of b and ROWS numbers of a for ROWS × lanes multiply-adds. An array in a Numba loop always lives in
+memory; a local variable does not, and Numba lacks nothing but a type for a vector. `Vector` is that type: VECTOR bytes
+of neighbours in an array, which LLVM splits into whatever registers the processor has. On AVX-512 a vector takes two of
+32 registers and the sums 16 of them, elsewhere one of at least 16, and the sums 8. A step's 16 (or 8) multiply-adds do
+not wait for each other; as many have to be under way at once, since each takes four or five cycles to its end.
+
+float32 and float64 run the same source.
 """
 
 import operator
