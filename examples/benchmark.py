@@ -1,9 +1,9 @@
 """How fast a training step is: tinybvae, and PyTorch where it is installed, on the same network, batch and threads.
 
 Prints tables and draws them. A step goes from images to updated weights (forward, backward, Adam). All take turns in
-one process, so that whatever else the machine does meets all of them; times are medians. Rates count the arithmetic of
-the convolutions as written down, 16 multiply-adds a weight's channel pair and pixel, whatever a kernel saves of it; they
-stand beside what NumPy's float32 matrix product (sgemm) reaches on as many threads.
+one process, so that whatever else the machine does meets all of them; times are medians. Rates count the convolutions'
+arithmetic as the formula has it, whatever a kernel saves of it, and stand beside what NumPy's float32 matrix product
+(sgemm) reaches on as many threads.
 """
 
 import os
@@ -49,13 +49,14 @@ print(2 * 2048 ** 3 / np.median(times[2:]))
 
 def main():
     parser = Parser(description=__doc__.partition("\n")[0])
+    most = numba.config.NUMBA_NUM_THREADS
     parser.add_argument("--batches", type=positive_int, nargs="+", default=[16, 64, 256, 1024], help="images a step")
-    parser.add_argument("--threads", type=positive_int, nargs="+", default=powers_of_two(numba.config.NUMBA_NUM_THREADS))
+    parser.add_argument("--threads", type=positive_int, nargs="+", default=powers_of_two(most), help="to share it")
     parser.add_argument("--rounds", type=positive_int, default=7, help="turns of each; their median counts")
     parser.add_argument("--out", type=path, default="runs/benchmark.png", help="the picture")
     arguments = parser.parse_args()
-    if max(arguments.threads) > numba.config.NUMBA_NUM_THREADS:
-        parser.error(f"--threads {max(arguments.threads)}: at most {numba.config.NUMBA_NUM_THREADS} here")
+    if max(arguments.threads) > most:
+        parser.error(f"--threads {max(arguments.threads)}: at most {most} here")
 
     print(f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, NumPy {np.__version__}, "
           f"Numba {numba.__version__}, {f'PyTorch {torch.__version__}' if torch else 'no PyTorch to compare with'}\n")

@@ -1,21 +1,22 @@
 """The three loops of a strided convolution, fast; `reference` says what they compute.
 
-A processor's core can do far more arithmetic than it can fetch numbers for, so all that follows is about fetching less:
+A processor's core can do far more arithmetic than it can fetch numbers for. So all that follows is about fetching less:
 
-- Registers: a convolution is a product of matrices, and a product is fast if its sums stay in registers while they grow.
-  `product` is that: a tile of 8 × 32 sums, of which each step fetches 40 numbers for 256 multiply-adds.
-- Lanes: one instruction multiplies and adds 8 or 16 neighbours in an array at once, its lanes. Channels come last in an
-  array, so that neighbours are channels of one pixel, which all meet the same fate.
-- Cache: a core's own cache is ten times as near as memory, but small. So the matrices are never made as a whole. `direct`
-  has one row of pixels at a time, `winograd` 32 cells, from a copy of one image with a pixel of zeros around it, which
-  also spares the loops every question about borders.
+- Registers: a convolution is a product of matrices, and a product is fast if its sums stay in registers while they
+  grow. `product` is that: a tile of 8 × 32 sums, of which each step fetches 40 numbers for 256 multiply-adds.
+- Lanes: one instruction multiplies and adds 8 or 16 neighbours in an array at once, its lanes. Channels come last in
+  an array, so that neighbours are channels of one pixel, which all meet the same fate.
+- Cache: a core's own cache is ten times as near as memory, but small. So the matrices are never made as a whole.
+  `direct` has one row of pixels at a time, `winograd` 32 cells, from a copy of one image with a pixel of zeros around
+  it, which also spares the loops every question about borders.
 - Threads: each takes slices of the batch, a fixed number of them, and writes where no other does. Gradients of weights
-  are sums over the batch; they are summed slice by slice, in order. So no bit of a result depends on the number of threads.
-- Fewer products: where height and width are even and channels fill whole vectors, as in all of Burgess's layers but the
-  two that touch the picture, `winograd` does with 9 products what takes `direct` 16.
+  are sums over the batch: they are summed slice by slice, in order. So no bit depends on the number of threads.
+- Fewer products: where height and width are even and channels fill whole vectors, as in all of Burgess's layers but
+  the two that touch the picture, `winograd` does with 9 products what takes `direct` 16.
 
 What lies between the convolutions is memory's business: a pass over an array in parallel, into memory that was used
-before (`memory`). And no BLAS is called: its threads would keep spinning after each call, and take the cores from these.
+before (`memory`). And no BLAS is called: its threads would keep spinning after each call, and take the cores from
+these.
 
 Each function raises ValueError for arrays that do not fit together. Shapes as in `reference`.
 """

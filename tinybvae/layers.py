@@ -14,8 +14,8 @@ from tinybvae.memory import empty
 class Layer:
     """`parameters` and `gradients`: {name: array}, the same names and shapes.
 
-    Layers with parameters raise ValueError for arrays of another shape, or of another dtype than their own. On data,
-    `of_data`, the gradient of the input is not computed: `backward` returns None.
+    A layer `of_data` has the data as its input: nobody needs dx, and its `backward` returns None. Layers with parameters
+    raise ValueError for arrays of another shape, or of another dtype than their own.
     """
 
     def __init__(self, of_data=False, **parameters):
@@ -41,7 +41,8 @@ class Linear(Layer):
     """y = x W + b.  x (N, inputs), weight (inputs, outputs), y (N, outputs)."""
 
     def __init__(self, inputs, outputs, rng, dtype=np.float32, of_data=False):
-        super().__init__(of_data, weight=he_normal((inputs, outputs), inputs, rng, dtype), bias=np.zeros(outputs, dtype))
+        weight = he_normal((inputs, outputs), inputs, rng, dtype)
+        super().__init__(of_data, weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x):
         _require_shape(self, x, len(self.parameters["weight"]))

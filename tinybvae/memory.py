@@ -1,4 +1,4 @@
-"""Memory that is used again: to fetch it from the system anew takes as long as the arithmetic that it is fetched for."""
+"""Memory that is used again: to have it from the system anew takes as long as the arithmetic it is wanted for."""
 
 import math
 import weakref

@@ -1,8 +1,8 @@
 """The product of two matrices, at the speed of the processor's registers.
 
-A core multiplies and adds sixteen float32 with one AVX-512 instruction (eight with AVX2) and begins two of those in each
-cycle, but fetches only about two such vectors from its nearest cache in that time. So sums must stay in registers while
-they grow. `tile` holds ROWS × lanes of them, and each of its steps,
+A core multiplies and adds sixteen float32 with one AVX-512 instruction (eight with AVX2) and begins two of those in
+each cycle, but fetches only about two such vectors from its nearest cache in that time. So sums must stay in registers
+while they grow. `tile` holds ROWS × lanes of them, and each of its steps,
 
     sum[r, :] += a[m + r, k] · b[k, n : n + lanes]    for each r < ROWS
 

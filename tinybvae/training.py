@@ -38,8 +38,10 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
     with _interrupted() as interrupted, np.errstate(over="ignore", invalid="ignore"):
         print("compiling... ", end="", flush=True)  # now, by one small batch, and not within the first step
         start = time.perf_counter()
-        images, noise = sprites.images([0]), np.zeros((1, model.latents))
+        images, noise = sprites.images([0, 0]), np.zeros((2, model.latents))
         _finite_losses(model, images, noise, objective, run.step)
+        nothing = {"nothing": np.zeros(1, model.dtype)}
+        type(optimizer)(nothing).update(nothing)
         print(f"{time.perf_counter() - start:.1f} s", flush=True)
 
         with tqdm(total=steps, initial=run.step, disable=None, bar_format=BAR) as bar:

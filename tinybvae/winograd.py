@@ -198,7 +198,7 @@ def conv2d_transpose(small, w, big):
 
 @parallel
 def conv2d_weight(big, small, slices):
-    """The squares of w (SLICES, 9, 4·C, O), of which the sum is meant, from big (N, 2H, 2W·C) and small (N, H, W, O)."""
+    """Slices (SLICES, 9, 4·C, O), whose sum is the squares of w, from big (N, 2H, 2W·C) and small (N, H, W, O)."""
     (N, H, W, O), K = small.shape, slices.shape[2]
     columns = W // 2
     room = max(columns, CELLS)
