@@ -14,16 +14,37 @@ import tinybvae
 MULTIPLY = "import numpy as np, tinybvae; print(tinybvae.kernels.matmul(*np.ones((2, 3, 3), np.float32)))"
 
 
-@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
-def test_no_folder_can_be_written_to(tmp_path):
-    shutil.copytree(Path(tinybvae.__file__).parent, tmp_path / "tinybvae", ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in (tmp_path / "tinybvae", tmp_path / "tinybvae" / "dsprites"):
-        (folder / "__pycache__").touch()  # a file, so that it cannot be a folder
-    environment = {**os.environ, "HOME": os.devnull, "XDG_CACHE_HOME": os.devnull, "PYTHONPATH": str(tmp_path)}
-    environment.pop("NUMBA_CACHE_DIR", None)
-    process = subprocess.run([sys.executable, "-B", "-c", MULTIPLY], cwd=tmp_path, env=environment, text=True,
-                             capture_output=True)
+pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+
+
+def multiply(folder, **environment):
+    """What MULTIPLY prints and complains of with the package in `folder`."""
+    process = subprocess.run([sys.executable, "-B", "-c", MULTIPLY], cwd=folder, text=True, capture_output=True,
+                             env={**os.environ, "PYTHONPATH": str(folder), **environment})
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count("3.") == 9
-    assert "no folder to keep compiled kernels in: this process compiles its own" in process.stderr
-    assert process.stderr.count("RuntimeWarning") == 1
+    return process.stdout, process.stderr
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the package, nothing of it compiled yet."""
+    shutil.copytree(Path(tinybvae.__file__).parent, tmp_path / "tinybvae", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_kernels_are_kept_until_a_part_of_them_changes(folder):
+    product, cache = folder / "tinybvae" / "product.py", folder / "cache"
+    assert multiply(folder, NUMBA_CACHE_DIR=str(cache))[0].count("3.") == 9
+    kept = sorted(cache.rglob("*.nbi"))
+    assert kept and multiply(folder, NUMBA_CACHE_DIR=str(cache))[0].count("3.") == 9
+    assert sorted(cache.rglob("*.nbi")) == kept
+    product.write_text(product.read_text().replace("for k in range(K):", "for k in range(K - 1):"))
+    assert multiply(folder, NUMBA_CACHE_DIR=str(cache))[0].count("2.") == 9
+
+
+def test_no_folder_can_be_written_to(folder):
+    for place in (folder / "tinybvae", folder / "tinybvae" / "dsprites"):
+        (place / "__pycache__").touch()  # a file, so that it cannot be a folder
+    output, complaints = multiply(folder, HOME=os.devnull, XDG_CACHE_HOME=os.devnull, NUMBA_CACHE_DIR="")
+    assert output.count("3.") == 9 and complaints.count("RuntimeWarning") == 1
+    assert "no folder to keep compiled kernels in: this process compiles its own" in complaints

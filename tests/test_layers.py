@@ -137,6 +137,15 @@ def _both_ways(layer, x, dy):
     return layer.forward(x), layer.backward(dy)
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="NumPy's kernels take what NumPy takes")
+def test_relu_refuses_a_gradient_of_another_shape():
+    relu = tb.ReLU()
+    relu.forward(np.ones((4, 5)))
+    for dy in (np.ones((3, 5)), np.ones((4, 5), np.float32)):
+        with pytest.raises(ValueError, match="arrays must fit together"):
+            relu.backward(dy)
+
+
 @pytest.mark.parametrize("kind, shape", [(tb.Linear, (4, 3)), (tb.Conv2d, (2, 4, 6, 3))])
 def test_a_layer_of_data_has_the_same_gradients(kind, shape):
     x, gradients = np.random.default_rng(0).standard_normal(shape), []
@@ -144,6 +153,8 @@ def test_a_layer_of_data_has_the_same_gradients(kind, shape):
         layer = kind(3, 5, np.random.default_rng(1), np.float64, of_data=of_data)
         dx = layer.backward(layer.forward(x) ** 2)
         assert dx is None if of_data else dx.shape == x.shape
+        with pytest.raises(ValueError, match="takes arrays of shape"):
+            layer.backward(np.ones((*layer.forward(x).shape[:-1], 6)))
         gradients.append(layer.gradients)
     for name, want in gradients[0].items():
         np.testing.assert_array_equal(gradients[1][name], want)

@@ -1,17 +1,22 @@
 """Numba's decorators as this project uses them: `jit` for parts of kernels, `parallel` for kernels with prange.
 
-Numba keeps what it has compiled by source file, and does not notice that a kernel's parts come from another one: after
-an edit of `product` or `direct`, remove `__pycache__`.
+Numba keeps what it has compiled, by file and name, and compiles it again if the file has changed. It does not notice
+changes of another file from which a kernel has parts: so the name says which versions of those a kernel was made with.
 """
 
+import pkgutil
 import warnings
+import zlib
 
 import numba
+
+PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name) for name in ("product.py", "direct.py")))
 
 
 def _compiler(**options):
     """Numba's decorator, for compiled functions that are kept for the next process where there is a place for them."""
     def decorate(function):
+        function.__qualname__ += f"_{PARTS:08x}"
         try:
             return numba.njit(cache=True, error_model="numpy", **options)(function)
         except RuntimeError as error:  # Numba's "no locator available"

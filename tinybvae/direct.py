@@ -6,9 +6,9 @@ patches (W, 16·C) of a row of pixels of small: row j holds the 4×4 pixels of b
     conv2d_weight     w        += patchesᵀ · small[i]
     conv2d_transpose  patches   = small[i] · wᵀ,  and patches that overlap in big add up
 
-Patches are never stored: four rows of big are laid out column by column in a `strip`, in which the patches of
-neighbouring pixels are windows that overlap, 8·C numbers apart. So their 16·C numbers, and those of w, come in the
-order (q, p, c), columns first.
+The first two need not copy 16·C numbers a pixel: four rows of big are laid out column by column in a `strip`, in which
+the patches of neighbouring pixels are windows that overlap, 8·C numbers apart. There a patch's numbers, and w's, come
+in the order (q, p, c), columns first; in the third they come as (p, q, c).
 
 N batch, H W the small side, C big's channels, O small's. big is flat in its rows, (N, 2H, 2W·C).
 """
@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 from tinybvae.compiler import jit, parallel
 from tinybvae.product import multiply, whole_tiles
 
-SLICES = 16  # of the batch: how many threads can share a convolution, and how many sums make a gradient of weights
+SLICES = 16  # parts of the batch: so many threads can share a convolution, so many sums make a gradient of weights
 
 
 @jit
@@ -117,7 +117,7 @@ def _add_patches(patches, padded, i, W, C):
 
 @parallel
 def conv2d_weight(big, small, slices):
-    """The slices (SLICES, 16·C in whole tiles, O in whole vectors), whose sum is w, from big and small (N, H, W, O)."""
+    """Slices (SLICES, 16·C, O in whole vectors), whose sum is w, from big and small (N, H, W, O)."""
     (N, H, W, O), L = small.shape, slices.shape[2]
     C = big.shape[2] // (2 * W)
     for s in prange(SLICES):

@@ -34,8 +34,7 @@ def directional_derivative(function, x, v, h=1e-5):
 
     x stays as it was. Raises ValueError unless it is float64.
     """
-    if x.dtype != np.float64:
-        raise ValueError(f"central differences need float64, not {x.dtype}")
+    _require_float64(x)
     before = x.copy()
     x[...] = before + h * v
     above = function()
@@ -45,12 +44,18 @@ def directional_derivative(function, x, v, h=1e-5):
     return (above - below) / (2 * h)
 
 
+def _require_float64(x):
+    if x.dtype != np.float64:
+        raise ValueError(f"central differences need float64, not {x.dtype}")
+
+
 def check_layer(layer, x, rng, h=1e-5):
     """The relative errors {"x": …, "weight": …} of a layer's `backward` at x, for L = ⟨forward(x), dy⟩, dy random.
 
     A layer is anything with forward(x), backward(dy), parameters and gradients. Raises ValueError unless all its arrays
     are float64.
     """
+    _require_float64(x)
     x = x.copy()
     dy = rng.standard_normal(layer.forward(x).shape)
     gradients = {"x": layer.backward(dy), **layer.gradients}

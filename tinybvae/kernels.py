@@ -3,14 +3,14 @@
 A processor's core can do far more arithmetic than it can fetch numbers for. So all that follows is about fetching less:
 
 - Registers: a convolution is a product of matrices, and a product is fast if its sums stay in registers while they
-  grow. `product` is that: a tile of 8 × 32 sums, of which each step fetches 40 numbers for 256 multiply-adds.
+  grow. `product` is that: with AVX-512, a tile of 8 × 32 sums, and 40 numbers to fetch for each 256 multiply-adds.
 - Lanes: one instruction multiplies and adds 8 or 16 neighbours in an array at once, its lanes. Channels come last in
-  an array, so that neighbours are channels of one pixel, which all meet the same fate.
+  an array, so that neighbours are channels of one pixel, which are all treated alike.
 - Cache: a core's own cache is ten times as near as memory, but small. So the matrices are never made as a whole.
-  `direct` has one row of pixels at a time, `winograd` 32 cells, from a copy of one image with a pixel of zeros around
-  it, which also spares the loops every question about borders.
-- Threads: each takes slices of the batch, a fixed number of them, and writes where no other does. Gradients of weights
-  are sums over the batch: they are summed slice by slice, in order. So no bit depends on the number of threads.
+  `direct` has one row of pixels at a time, `winograd` about 32 cells, from a copy of one image with a pixel of zeros
+  around it, which also spares the loops every question about borders.
+- Threads: the batch is cut into SLICES parts, however many threads there are to share them. Gradients of weights are
+  sums over the batch: each part has its own, and these are added in order. So no bit depends on the number of threads.
 - Fewer products: where height and width are even and channels fill whole vectors, as in all of Burgess's layers but
   the two that touch the picture, `winograd` does with 9 products what takes `direct` 16.
 
@@ -29,11 +29,11 @@ from tinybvae import direct, winograd
 from tinybvae.compiler import parallel
 from tinybvae.direct import SLICES
 from tinybvae.memory import empty
-from tinybvae.product import ROWS, VECTOR, tile, whole_tiles, whole_vectors, with_zeros
+from tinybvae.product import ROWS, VECTOR, tile, whole_vectors, with_zeros
 
 
 def _require_fit(a, b, fit):
-    """Raise ValueError unless the shapes fit, as the caller says, and the dtypes are one: nothing below checks."""
+    """Raise ValueError unless they fit, as the caller says, and the dtypes are one: compiled code does not check."""
     if not fit or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64):
         raise ValueError(f"arrays must fit together and be both float32 or both float64, "
                          f"not {a.dtype} of {a.shape} and {b.dtype} of {b.shape}")
@@ -51,11 +51,11 @@ def _columns_first(w):
 
 
 def _squares(w):
-    """(4, 4, C, O) -> (9, 4·C, O): w is to `winograd` an image of 2×2 pixels per phase and channel, a row of cells."""
+    """(4, 4, C, O) -> (9, 4·C, O): what `winograd.spread` makes of w's 2×2 taps, for each (p, q, c) a cell of them."""
     C, O = w.shape[2:]
     cells = w.reshape(2, 2, 2, 2, C, O).transpose(0, 1, 3, 4, 2, 5).reshape(2, 8 * C, O)
     squares = np.empty((9, 4 * C, O), w.dtype)
-    winograd.spread(cells, 0, squares, 0)
+    winograd.spread(np.ascontiguousarray(cells), 0, squares, 0)
     return squares
 
 
@@ -69,7 +69,7 @@ def _of_squares(squares):
 
 def conv2d(big, w):
     """small (N, H, W, O) from big (N, 2H, 2W, C) and w (4, 4, C, O)."""
-    (N, H2, W2, C), O = big.shape, w.shape[3]
+    (N, H2, W2, C), O = big.shape, w.shape[-1]
     _require_fit(big, w, w.shape == (4, 4, C, O) and H2 % 2 == W2 % 2 == 0)
     rows = np.ascontiguousarray(big).reshape(N, H2, W2 * C)
     small = empty((N, H2 // 2, W2 // 2, O), big.dtype)
@@ -82,7 +82,7 @@ def conv2d(big, w):
 
 def conv2d_transpose(small, w):
     """big (N, 2H, 2W, C) from small (N, H, W, O) and w (4, 4, C, O)."""
-    (N, H, W, O), C = small.shape, w.shape[2]
+    (N, H, W, O), C = small.shape, w.shape[-2]
     _require_fit(small, w, w.shape == (4, 4, C, O))
     big = empty((N, 2 * H, 2 * W * C), small.dtype)
     small = np.ascontiguousarray(small)
@@ -99,11 +99,11 @@ def conv2d_weight(big, small):
     _require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
     rows, small = np.ascontiguousarray(big).reshape(N, 2 * H, 2 * W * C), np.ascontiguousarray(small)
     fast, lanes = _is_fast(H, W, C, O, small.dtype), VECTOR // small.itemsize
-    shape = (9, 4 * C, O) if fast else (whole_tiles(16 * C), -(-O // lanes) * lanes)
+    shape = (9, 4 * C, O) if fast else (16 * C, -(-O // lanes) * lanes)
     slices = empty((SLICES, *shape), big.dtype)
     (winograd if fast else direct).conv2d_weight(rows, small, slices)
     w = _sum(slices.reshape(SLICES, -1)).reshape(shape)
-    return _of_squares(w) if fast else w[:16 * C, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
+    return _of_squares(w) if fast else w[:, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
 
 
 def matmul(a, b):
@@ -122,7 +122,7 @@ def matmul(a, b):
 
 @parallel
 def _matmul(a, b, c):
-    """The last tile of a row or column begins early and computes some numbers again, the same ones."""
+    """The last tile of a row or column begins early: it computes some numbers a second time, to the same bits."""
     (M, N), lanes = c.shape, VECTOR // c.itemsize
     rows, columns = -(-M // ROWS), -(-N // lanes)
     for t in prange(rows * columns):
@@ -133,6 +133,7 @@ def _matmul(a, b, c):
 
 def add_bias(y, bias):
     """y (…, O) += bias (O,), in place."""
+    _require_fit(y, bias, y.shape[-1:] == bias.shape and y.flags.c_contiguous)
     _add_bias(y.reshape(-1, len(bias)), bias)
 
 
@@ -171,6 +172,7 @@ def _sum_rows(rows, total, parts):
 
 def relu(x, y):
     """y = max(x, 0), NaN where x is."""
+    _require_fit(x, y, x.shape == y.shape and y.flags.c_contiguous)
     _relu(x.reshape(-1), y.reshape(-1))
 
 
@@ -182,6 +184,7 @@ def _relu(x, y):
 
 def relu_backward(dy, y, dx):
     """dx = dy where y > 0, else 0"""
+    _require_fit(dy, y, dy.shape == y.shape == dx.shape and dx.flags.c_contiguous)
     _relu_backward(dy.reshape(-1), y.reshape(-1), dx.reshape(-1))
 
 

@@ -14,7 +14,7 @@ from tinybvae.memory import empty
 class Layer:
     """`parameters` and `gradients`: {name: array}, the same names and shapes.
 
-    A layer `of_data` has the data as its input: nobody needs dx, and its `backward` returns None. Layers with parameters
+    The input of a layer `of_data` is the data: nobody needs dx, and `backward` returns None. Layers with parameters
     raise ValueError for arrays of another shape, or of another dtype than their own.
     """
 
@@ -53,6 +53,7 @@ class Linear(Layer):
 
     def backward(self, dy):
         """dW = xᵀ dy,  db = Σₙ dy,  dx = dy Wᵀ"""
+        _require_shape(self, dy, self.parameters["weight"].shape[1])
         self.gradients["weight"] = matmul(self.x.T, dy)
         self.gradients["bias"] = dy.sum(axis=0)
         return None if self.of_data else matmul(dy, self.parameters["weight"].T)
@@ -122,6 +123,7 @@ class Conv2d(Layer):
 
     def backward(self, dy):
         """By the trilinear form of `reference`: w and x are the other two of its three arrays."""
+        _require_shape(self, dy, None, None, self.parameters["weight"].shape[3])
         self.gradients["weight"] = conv2d_weight(self.x, dy)
         self.gradients["bias"] = sum_pixels(dy)
         return None if self.of_data else conv2d_transpose(dy, self.parameters["weight"])

@@ -2,12 +2,14 @@
 
 import math
 import weakref
+from collections import deque
+from contextlib import suppress
 
 import numpy as np
 
-AGE = 200  # calls of `empty`, a few training steps, after which what nobody asks for is given back to the system
+AGE = 200  # calls of `empty`, a few training steps: what nobody has asked for since goes when new memory is made
 
-_free = {}  # (count, dtype): [(call, buffer), …]
+_free = {}  # (count, dtype): (call, buffer), the oldest first
 _calls = 0
 
 
@@ -16,17 +18,19 @@ def empty(shape, dtype):
     global _calls
     _calls += 1
     count, dtype = math.prod(shape), np.dtype(dtype)
-    free = _free.setdefault((count, dtype), [])
-    if free:
+    free = _free.setdefault((count, dtype), deque())
+    try:
         _, buffer = free.pop()
-    else:
+    except IndexError:
         _forget()
         buffer = memoryview(np.empty(count, dtype))
-    array = np.frombuffer(buffer, dtype)  # every view of it refers to this array
+    array = np.frombuffer(buffer, dtype)  # not an array's view: so each view of it holds on to `array` itself
     weakref.finalize(array, lambda: free.append((_calls, buffer)))
     return array.reshape(shape)
 
 
 def _forget():
-    for free in _free.values():
-        free[:] = [(call, buffer) for call, buffer in free if _calls - call < AGE]
+    for free in list(_free.values()):
+        with suppress(IndexError):  # all gone
+            while _calls - free[0][0] >= AGE:
+                free.popleft()

@@ -6,11 +6,10 @@ while they grow. `tile` holds ROWS × lanes of them, and each of its steps,
 
     sum[r, :] += a[m + r, k] · b[k, n : n + lanes]    for each r < ROWS
 
-fetches one vector of b and ROWS numbers of a for ROWS × lanes multiply-adds. An array in a Numba loop always lives in
-memory; a local variable does not, and Numba lacks nothing but a type for a vector. `Vector` is that type: VECTOR bytes
-of neighbours in an array, which LLVM splits into whatever registers the processor has. On AVX-512 a vector takes two of
-32 registers and the sums 16 of them, elsewhere one of at least 16, and the sums 8. A step's 16 (or 8) multiply-adds do
-not wait for each other; as many have to be under way at once, since each takes four or five cycles to its end.
+fetches one vector of b and ROWS numbers of a for ROWS × lanes multiply-adds. Numba keeps local variables in registers,
+but not elements of arrays, and has no type for a vector. `Vector` adds one: VECTOR bytes of neighbours in an array. On
+AVX-512 it takes two of 32 registers and the sums 16, on AVX2 one of 16 and the sums 8; LLVM finds a way on others. The
+multiply-adds of a step do not wait for each other, and 8 of them have to be under way to keep a core busy.
 
 float32 and float64 run the same source.
 """
@@ -146,9 +145,9 @@ def _put(c, index, total, add):
 
 @jit
 def multiply(a, b, c, M, K, add):
-    """c[:M] = a[:M, :K] @ b[:K], or += if `add`.
+    """c[:M] = a[:M, :K] @ b[:K], or += if `add`, with M rounded up to whole tiles.
 
-    M is rounded up to whole tiles: a and c need so many rows. b and c have whole vectors in a row.
+    a and c need so many rows, and the rows of b and c are whole vectors.
     """
     for m in range(0, M, ROWS):
         for n in range(0, c.shape[1], VECTOR // c.itemsize):

@@ -28,7 +28,7 @@ def conv2d(big, w):
 
 
 def conv2d_transpose(small, w):
-    """big[n,y,x,c] = Σ small[n,i,j,o] · w[p,q,c,o] over all i,j,p,q,o with 2i+p = y and 2j+q = x"""
+    """big[n,y,x,c] = Σ small[n,i,j,o] · w[p,q,c,o] over all i,j,p,q,o with 2i+p = y+1 and 2j+q = x+1"""
     N, H, W, C = *small.shape[:3], w.shape[2]
     padded = np.zeros((N, 2 * H + 2, 2 * W + 2, C), small.dtype)
     for p, q in np.ndindex(4, 4):
@@ -45,7 +45,7 @@ def conv2d_weight(big, small):
     return w
 
 
-# What else is fast in `kernels`.
+# Plain twins of the other functions in `kernels`.
 
 def matmul(a, b):
     """c[m,n] = Σ_k a[m,k] · b[k,n], the product of the linear layers"""

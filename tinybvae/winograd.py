@@ -1,22 +1,30 @@
 """The three loops with 9 products where the direct form does 16: Winograd's way with short convolutions.
 
-Take two neighbouring outputs y0, y1 of a convolution with two taps g0, g1, over three inputs d0, d1, d2. Its trilinear
-form, from which each loop is a derivative, has four terms, and the same value with three:
+Take two neighbouring outputs y0, y1 of a convolution with two taps g0, g1 over three inputs d0, d1, d2. The trilinear
+form of which each loop is a derivative has four terms, and three products have the same value:
 
     d0 g0 y0 + d1 g1 y0 + d1 g0 y1 + d2 g1 y1  =  (d0 − d1) g0 y0  +  d1 (g0 + g1) (y0 + y1)  +  (d2 − d1) g1 y1
 
-So three numbers are made of each array, by `of_big` and `of_small`, multiplied, and what the sought array's own rule
-does is done backwards, by its transpose, `to_big` or `to_small`. A 4×4 convolution of stride 2 is such a convolution,
-once its numbers are seen in pairs: a pair of rows of w or of big is one g or one d, and its two phases never mix. In
-two dimensions the rule is applied to rows and then to columns: a *cell*, 2×2 pixels of small, looks at 6×6 pixels of
-big, 3×3 pairs, and 3×3 products of matrices do what took 4×4 (Winograd 1980; Lavin and Gray 2016, arXiv 1509.09308).
+So three numbers are made of each array, by `of_big` and `of_small`. A loop makes them of the two arrays it is given,
+multiplies, and takes what comes out to the third array by the transpose of that one's transform, `to_big` or
+`to_small`: that is the derivative by it.
 
-    patches  (9, cells, 4·C)   of big                conv2d            small ← squaresᵀ of  patches · squares(w)
-    squares  (9, cells, O)     of small              conv2d_weight     w     ← squaresᵀ of  patchesᵀ · squares(small)
-    squares  (9, 4·C, O)       of w                  conv2d_transpose  big   ← patchesᵀ of  squares(small) · squares(w)ᵀ
+How a 4×4 convolution of stride 2 is of this kind: write p = 2a + s. Row 2i + p of padded big is row s of the pair of
+rows i + a. For each s, the taps a = 0, 1 slide over pairs one by one; s, and its twin in the columns, count as more
+channels, hence 4·C of them. In two dimensions the rule is applied to rows and then to columns. A *cell*, 2×2 pixels of
+small, looks at 6×6 pixels of big, which are 3×3 pairs, and 3×3 products of matrices do the work of 4×4 (Winograd 1980;
+Lavin and Gray 2016, arXiv 1509.09308):
 
-The transforms are sums of whole vectors, read once and written once. CELLS cells are transformed, multiplied and
-transformed back at a time, so that what lies in between stays in the core's own cache.
+    patches  (9, cells, 4·C)  made of big, by `gather`;  `scatter` is its transpose
+    squares  (9, cells, O)    made of small, by `spread`;  `collect` is its transpose
+    squares  (9, 4·C, O)      made of w by the same two: its 2×2 taps, for each channel, are a cell too
+
+    conv2d            small = collect(patches · squares of w)
+    conv2d_weight     w     = collect(patchesᵀ · squares of small)
+    conv2d_transpose  big   = scatter(squares of small · squares of wᵀ)
+
+The transforms add and subtract whole vectors. About CELLS cells of an image are transformed, multiplied and transformed
+back at a time, so that what lies in between stays in the core's own cache.
 
 N batch, H W the small side, C big's channels, O small's. For even H and W, and channels in whole vectors.
 """
@@ -57,7 +65,7 @@ def to_small(r0, r1, r2):
     return r0 + r1, r1 + r2
 
 
-# The transforms of a row of cells, row i of them, to and from the matrices' rows t, t + 1, …  k or o is a channel.
+# The transforms of row i of cells, to and from rows t, t + 1, … of the matrices.
 
 @jit
 def gather(padded, i, C, patches, t):
@@ -159,7 +167,8 @@ def _matrices(cells, numbers, dtype):
 def conv2d(big, w, small):
     """small (N, H, W, O) from big (N, 2H, 2W·C) and squares of w (9, 4·C, O)."""
     (N, H, W, O), K = small.shape, w.shape[1]
-    rows, columns = max(1, 2 * CELLS // W), W // 2
+    columns = W // 2
+    rows = max(1, CELLS // columns)
     for s in prange(SLICES):
         padded = blank(big, K // 4)
         patches, squares = _matrices(rows * columns, K, w.dtype), _matrices(rows * columns, O, w.dtype)
@@ -179,7 +188,8 @@ def conv2d(big, w, small):
 def conv2d_transpose(small, w, big):
     """big (N, 2H, 2W·C) from small (N, H, W, O) and squares of w, transposed (9, O, 4·C)."""
     (N, H, W, O), K = small.shape, w.shape[2]
-    rows, columns = max(1, 2 * CELLS // W), W // 2
+    columns = W // 2
+    rows = max(1, CELLS // columns)
     for s in prange(SLICES):
         padded = blank(big, K // 4)
         squares, patches = _matrices(rows * columns, O, w.dtype), _matrices(rows * columns, K, w.dtype)
