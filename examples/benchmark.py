@@ -209,9 +209,9 @@ def draw(results, threads, batches):
         panel.set_xscale("log", base=2)
         panel.set_xticks(batches, batches)
         panel.set_xlabel("batch", fontsize=8)
-        panel.set_ylim(bottom=0)
         panel.tick_params(labelsize=7)
         panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylim(bottom=0)  # of all, since they share it: so after all curves
     panels[0].set_ylabel("images trained on in a second", fontsize=8)
     panels[0].legend(fontsize=7, frameon=False)
     return png(figure)
