@@ -16,7 +16,6 @@ float32 and float64 run the same source.
 
 import operator
 
-import numba
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
