@@ -155,7 +155,7 @@ def _add_column(padded, y, x, vectors):
     store(padded, (y + 4, x), load(padded, (y + 4, x)) + c)
 
 
-# The three loops. Each thread takes a slice of the batch; rows of cells are worked on `rows` at a time.
+# The three loops. Threads share the slices of the batch; `rows` rows of cells are worked on at a time.
 
 @jit
 def _matrices(cells, numbers, dtype):
