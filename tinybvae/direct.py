@@ -43,10 +43,20 @@ def pad(image, padded, C):
 
 
 @jit
-def crop(padded, image, C):
-    """Copy it back."""
+def crop(padded, bias, image, C):
+    """Copy it back, and add a bias to each row (2W·C,)."""
     for y in range(len(image)):
-        copy(padded[y + 1, C:], image[y], image.shape[1])
+        source, target = padded[y + 1, C:], image[y]
+        for k in range(len(bias)):
+            target[k] = source[k] + bias[k]
+
+
+@jit
+def add_bias(pixels, bias, count):
+    """pixels[:count] (W, O) += bias (O,)"""
+    for j in range(count):
+        for o in range(len(bias)):
+            pixels[j, o] += bias[o]
 
 
 @jit
@@ -67,43 +77,36 @@ def _fill(strip, padded, i, C):
                 target[4 * C * x] = source[C * x]
 
 
-@jit
-def _copy_rows(source, target, count, numbers):
-    for j in range(count):
-        copy(source[j], target[j], numbers)
-
-
 @parallel
-def conv2d(big, w, small):
-    """small (N, H, W, O) from big (N, 2H, 2W·C) and w (16·C, O in whole vectors)."""
-    (N, H, W, O), (K, L) = small.shape, w.shape
+def conv2d(big, w, bias, small):
+    """small (N, H, W in whole tiles, O in whole vectors) from big (N, 2H, 2W·C), w (16·C, O) and bias (O,)."""
+    N, H, K = len(big), big.shape[1] // 2, len(w)
     C = K // 16
+    W = big.shape[2] // (2 * C)
     for s in prange(SLICES):
-        padded, sums = blank(big, C), np.empty((whole_tiles(W), L), w.dtype)
+        padded = blank(big, C)
         strip, patches = _windows(W, C, w.dtype)
         for n in range(N * s // SLICES, N * (s + 1) // SLICES):
             pad(big[n], padded, C)
             for i in range(H):
                 _fill(strip, padded, i, C)
-                multiply(patches, w, sums, W, K, False)
-                _copy_rows(sums, small[n, i], W, O)
+                multiply(patches, w, small[n, i], W, K, False)
+                add_bias(small[n, i], bias, W)
 
 
 @parallel
-def conv2d_transpose(small, w, big):
-    """big (N, 2H, 2W·C) from small (N, H, W, O) and w, transposed (O, 16·C in whole vectors)."""
-    (N, H, W, O), L = small.shape, w.shape[1]
-    C = big.shape[2] // (2 * W)
+def conv2d_transpose(small, w, bias, big, C):
+    """big (N, 2H, 2W·C) from small (N, H, W in whole tiles, O), wᵀ (O, 16·C in whole vectors) and bias (2W·C,)."""
+    N, H, W, O = len(big), big.shape[1] // 2, big.shape[2] // (2 * C), len(w)
     for s in prange(SLICES):
-        padded, row = blank(big, C), np.zeros((whole_tiles(W), O), w.dtype)
-        patches = np.empty((whole_tiles(W), L), w.dtype)
+        padded = blank(big, C)
+        patches = np.empty((small.shape[2], w.shape[1]), w.dtype)
         for n in range(N * s // SLICES, N * (s + 1) // SLICES):
             padded[:] = 0
             for i in range(H):
-                _copy_rows(small[n, i], row, W, O)
-                multiply(row, w, patches, W, O, False)
+                multiply(small[n, i], w, patches, W, O, False)
                 _add_patches(patches, padded, i, W, C)
-            crop(padded, big[n], C)
+            crop(padded, bias, big[n], C)
 
 
 @jit
@@ -117,16 +120,15 @@ def _add_patches(patches, padded, i, W, C):
 
 @parallel
 def conv2d_weight(big, small, slices):
-    """Slices (SLICES, 16·C, O in whole vectors), whose sum is w, from big and small (N, H, W, O)."""
-    (N, H, W, O), L = small.shape, slices.shape[2]
-    C = big.shape[2] // (2 * W)
+    """Slices (SLICES, 16·C, O), whose sum is w, from big (N, 2H, 2W·C) and small (N, H, W, O in whole vectors)."""
+    (N, H, W, O), K = small.shape, slices.shape[1]
+    C = K // 16
     for s in prange(SLICES):
-        padded, row = blank(big, C), np.zeros((W, L), big.dtype)
+        padded = blank(big, C)
         strip, patches = _windows(W, C, big.dtype)
         slices[s] = 0
         for n in range(N * s // SLICES, N * (s + 1) // SLICES):
             pad(big[n], padded, C)
             for i in range(H):
                 _fill(strip, padded, i, C)
-                _copy_rows(small[n, i], row, W, O)
-                multiply(patches.T, row, slices[s], 16 * C, W, True)
+                multiply(patches.T, small[n, i], slices[s], K, W, True)

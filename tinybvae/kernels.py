@@ -29,7 +29,7 @@ from tinybvae import direct, winograd
 from tinybvae.compiler import parallel
 from tinybvae.direct import SLICES
 from tinybvae.memory import empty
-from tinybvae.product import ROWS, VECTOR, tile, whole_vectors, with_zeros
+from tinybvae.product import ROWS, VECTOR, tile, whole_tiles, whole_vectors, with_zeros
 
 
 def _require_fit(a, b, fit):
@@ -50,12 +50,19 @@ def _columns_first(w):
     return w.transpose(1, 0, 2, 3).reshape(-1, w.shape[3])
 
 
-def _squares(w):
-    """(4, 4, C, O) -> (9, 4·C, O): what `winograd.spread` makes of w's 2×2 taps, for each (p, q, c) a cell of them."""
+def _squares(w, transpose=False):
+    """(4, 4, C, O) -> (9, 4·C, O): what `winograd.spread` makes of w's 2×2 taps, for each (p, q, c) a cell of them.
+
+    Transposed, (9, O, 4·C): for each o a cell.
+    """
     C, O = w.shape[2:]
-    cells = w.reshape(2, 2, 2, 2, C, O).transpose(0, 1, 3, 4, 2, 5).reshape(2, 8 * C, O)
-    squares = np.empty((9, 4 * C, O), w.dtype)
-    winograd.spread(np.ascontiguousarray(cells), 0, squares, 0)
+    taps = w.reshape(2, 2, 2, 2, C, O)
+    if transpose:
+        cells = taps.transpose(0, 5, 2, 1, 3, 4).reshape(2, 2 * O, 4 * C)
+    else:
+        cells = taps.transpose(0, 1, 3, 4, 2, 5).reshape(2, 8 * C, O)
+    squares = empty((9, cells.shape[1] // 2, cells.shape[2]), w.dtype)
+    winograd.spread(cells, 0, squares, 0)
     return squares
 
 
@@ -67,29 +74,38 @@ def _of_squares(squares):
     return cells.reshape(2, 2, 2, K // 4, 2, O).transpose(0, 1, 4, 2, 3, 5).reshape(4, 4, K // 4, O)
 
 
-def conv2d(big, w):
-    """small (N, H, W, O) from big (N, 2H, 2W, C) and w (4, 4, C, O)."""
+def conv2d(big, w, bias=None):
+    """small (N, H, W, O) from big (N, 2H, 2W, C), w (4, 4, C, O) and bias (O,)."""
     (N, H2, W2, C), O = big.shape, w.shape[-1]
+    H, W = H2 // 2, W2 // 2
+    bias = np.zeros(O, w.dtype) if bias is None else bias
     _require_fit(big, w, w.shape == (4, 4, C, O) and H2 % 2 == W2 % 2 == 0)
+    _require_fit(bias, w, bias.shape == (O,))
     rows = np.ascontiguousarray(big).reshape(N, H2, W2 * C)
-    small = empty((N, H2 // 2, W2 // 2, O), big.dtype)
-    if _is_fast(*small.shape[1:3], C, O, big.dtype):
-        winograd.conv2d(rows, _squares(w), small)
-    else:
-        direct.conv2d(rows, whole_vectors(_columns_first(w)), small)
-    return small
+    if _is_fast(H, W, C, O, big.dtype):
+        small = empty((N, H, W, O), big.dtype)
+        winograd.conv2d(rows, _squares(w), bias, small.reshape(N * H, W, O))
+        return small
+    w = whole_vectors(_columns_first(w))
+    small = empty((N, H, whole_tiles(W), w.shape[1]), big.dtype)
+    direct.conv2d(rows, w, bias, small)
+    return np.ascontiguousarray(small[:, :, :W, :O])
 
 
-def conv2d_transpose(small, w):
-    """big (N, 2H, 2W, C) from small (N, H, W, O) and w (4, 4, C, O)."""
+def conv2d_transpose(small, w, bias=None):
+    """big (N, 2H, 2W, C) from small (N, H, W, O), w (4, 4, C, O) and bias (C,)."""
     (N, H, W, O), C = small.shape, w.shape[-2]
+    bias = np.zeros(C, w.dtype) if bias is None else bias
     _require_fit(small, w, w.shape == (4, 4, C, O))
+    _require_fit(bias, w, bias.shape == (C,))
+    bias = np.tile(bias, 2 * W)
     big = empty((N, 2 * H, 2 * W * C), small.dtype)
-    small = np.ascontiguousarray(small)
     if _is_fast(H, W, C, O, small.dtype):
-        winograd.conv2d_transpose(small, np.ascontiguousarray(_squares(w).transpose(0, 2, 1)), big)
+        small = np.ascontiguousarray(small).reshape(N * H, W, O)
+        winograd.conv2d_transpose(small, _squares(w, transpose=True), bias, big)
     else:
-        direct.conv2d_transpose(small, whole_vectors(w.reshape(-1, O).T), big)
+        small = with_zeros(small, (N, H, whole_tiles(W), O))
+        direct.conv2d_transpose(small, whole_vectors(w.reshape(-1, O).T), bias, big, C)
     return big.reshape(N, 2 * H, 2 * W, C)
 
 
@@ -97,12 +113,16 @@ def conv2d_weight(big, small):
     """w (4, 4, C, O) from big (N, 2H, 2W, C) and small (N, H, W, O)."""
     (N, H, W, O), C = small.shape, big.shape[3]
     _require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
-    rows, small = np.ascontiguousarray(big).reshape(N, 2 * H, 2 * W * C), np.ascontiguousarray(small)
+    rows = np.ascontiguousarray(big).reshape(N, 2 * H, 2 * W * C)
     fast, lanes = _is_fast(H, W, C, O, small.dtype), VECTOR // small.itemsize
     shape = (9, 4 * C, O) if fast else (16 * C, -(-O // lanes) * lanes)
     slices = empty((SLICES, *shape), big.dtype)
-    (winograd if fast else direct).conv2d_weight(rows, small, slices)
-    w = _sum(slices.reshape(SLICES, -1)).reshape(shape)
+    if fast:
+        winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), slices)
+    else:
+        direct.conv2d_weight(rows, with_zeros(small, (N, H, W, shape[1])), slices)
+    w = empty(shape, big.dtype)
+    _sum_slices(slices.reshape(SLICES, -1), w.reshape(-1))
     return _of_squares(w) if fast else w[:, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
 
 
@@ -112,8 +132,8 @@ def matmul(a, b):
     _require_fit(a, b, b.shape == (K, N))
     if not b.flags.c_contiguous and b.size > a.size:  # (bᵀ aᵀ)ᵀ, the same sums: copy the smaller one
         return np.ascontiguousarray(matmul(b.T, np.ascontiguousarray(a.T)).T)
-    if M < ROWS:
-        a = with_zeros(a, (ROWS, K))
+    if M < ROWS or not a.flags.forc:  # neither C- nor F-contiguous
+        a = with_zeros(a, (max(M, ROWS), K))
     b = whole_vectors(b) if N < VECTOR // b.itemsize else np.ascontiguousarray(b)
     c = empty((len(a), b.shape[1]), a.dtype)
     _matmul(a, b, c)
@@ -131,41 +151,37 @@ def _matmul(a, b, c):
 
 # The passes over whole arrays in between.
 
-def add_bias(y, bias):
-    """y (…, O) += bias (O,), in place."""
-    _require_fit(y, bias, y.shape[-1:] == bias.shape and y.flags.c_contiguous)
-    _add_bias(y.reshape(-1, len(bias)), bias)
-
-
-@parallel
-def _add_bias(y, bias):
-    for m in prange(len(y)):
-        for o in range(len(bias)):
-            y[m, o] += bias[o]
-
-
 def sum_pixels(y):
     """Σ y (N, H, W, O) over all but the channels: (O,)."""
-    rows = y.reshape(-1, y.shape[2] * y.shape[3])
-    return _sum(rows).reshape(-1, y.shape[3]).sum(axis=0)
-
-
-def _sum(rows):
-    """The sum of the rows (M, K), one after the other."""
-    total = np.zeros(rows.shape[1], rows.dtype)
-    _sum_rows(rows, total, numba.get_num_threads())
-    return total
+    N, H, W, O = y.shape
+    slices = empty((SLICES, W * O), y.dtype)
+    _sum_rows(np.ascontiguousarray(y).reshape(N * H, W * O), slices)
+    return slices.reshape(-1, O).sum(axis=0)
 
 
 @parallel
-def _sum_rows(rows, total, parts):
-    """Each part takes some columns: who takes them changes nothing."""
-    K = len(total)
-    for part in prange(parts):
-        first, last = K * part // parts, K * (part + 1) // parts
+def _sum_rows(rows, slices):
+    """Sums of SLICES parts of the rows (M, K)."""
+    M = len(rows)
+    for s in prange(SLICES):
+        total = slices[s]
+        total[:] = 0
+        for m in range(M * s // SLICES, M * (s + 1) // SLICES):
+            row = rows[m]
+            for k in range(len(row)):
+                total[k] += row[k]
+
+
+@parallel
+def _sum_slices(slices, total):
+    """The sum of slices (SLICES, M), in their order: each part of it by one thread, whichever."""
+    M = len(total)
+    for part in prange(SLICES):
+        first, last = M * part // SLICES, M * (part + 1) // SLICES
         mine = total[first:last]
-        for m in range(len(rows)):
-            row = rows[m, first:last]
+        mine[:] = 0
+        for s in range(len(slices)):
+            row = slices[s, first:last]
             for k in range(last - first):
                 mine[k] += row[k]
 
@@ -195,5 +211,5 @@ def _relu_backward(dy, y, dx):
 
 
 if numba.config.DISABLE_JIT:  # NUMBA_DISABLE_JIT=1: the plain twins, to step through with a debugger
-    from tinybvae.reference import (add_bias, conv2d, conv2d_transpose, conv2d_weight, matmul, relu,  # noqa: F811
+    from tinybvae.reference import (conv2d, conv2d_transpose, conv2d_weight, matmul, relu,  # noqa: F811
                                     relu_backward, sum_pixels)

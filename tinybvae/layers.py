@@ -6,8 +6,7 @@ proposed, with variance 2 / fan_in, so that a chain of ReLUs neither fades nor e
 
 import numpy as np
 
-from tinybvae.kernels import (add_bias, conv2d, conv2d_transpose, conv2d_weight, matmul, relu, relu_backward,
-                              sum_pixels)
+from tinybvae.kernels import conv2d, conv2d_transpose, conv2d_weight, matmul, relu, relu_backward, sum_pixels
 from tinybvae.memory import empty
 
 
@@ -117,9 +116,7 @@ class Conv2d(Layer):
         if x.shape[1] % 2 or x.shape[2] % 2 or 0 in x.shape[1:]:
             raise ValueError(f"Conv2d halves height and width, which must be even and at least 2, not {x.shape[1:3]}")
         self.x = x
-        y = conv2d(x, self.parameters["weight"])
-        add_bias(y, self.parameters["bias"])
-        return y
+        return conv2d(x, self.parameters["weight"], self.parameters["bias"])
 
     def backward(self, dy):
         """By the trilinear form of `reference`: w and x are the other two of its three arrays."""
@@ -142,9 +139,7 @@ class ConvTranspose2d(Layer):
     def forward(self, x):
         _require_shape(self, x, None, None, self.parameters["weight"].shape[3])
         self.x = x
-        y = conv2d_transpose(x, self.parameters["weight"])
-        add_bias(y, self.parameters["bias"])
-        return y
+        return conv2d_transpose(x, self.parameters["weight"], self.parameters["bias"])
 
     def backward(self, dy):
         """By the trilinear form of `reference`: w and x are the other two of its three arrays."""

@@ -165,10 +165,10 @@ def whole_vectors(matrix):
     return with_zeros(matrix, (rows, -(-columns // lanes) * lanes))
 
 
-def with_zeros(matrix, shape):
-    """The matrix, contiguous, filled up with zeros to a shape."""
-    if matrix.shape == shape:
-        return np.ascontiguousarray(matrix)
-    filled = np.zeros(shape, matrix.dtype)
-    filled[:matrix.shape[0], :matrix.shape[1]] = matrix
+def with_zeros(array, shape):
+    """The array, contiguous, filled up with zeros to a shape."""
+    if array.shape == shape:
+        return np.ascontiguousarray(array)
+    filled = np.zeros(shape, array.dtype)
+    filled[tuple(map(slice, array.shape))] = array
     return filled

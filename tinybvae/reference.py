@@ -5,7 +5,7 @@ With `big` padded by one pixel of zeros, one trilinear form holds every forward 
 
     Σ big[n, 2i+p, 2j+q, c] · w[p, q, c, o] · small[n, i, j, o]     (sum over n, i, j, p, q, c, o)
 
-and each function below is its derivative by one of the three arrays.
+and each function below is its derivative by one of the three arrays; the first two can add a bias.
 
 Shapes: big (N, 2H, 2W, C), w (4, 4, C, O), small (N, H, W, O).
 """
@@ -18,19 +18,19 @@ def pad(big):
     return np.pad(big, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
-def conv2d(big, w):
-    """small[n,i,j,o] = Σ_pqc big[n,2i+p,2j+q,c] · w[p,q,c,o]"""
+def conv2d(big, w, bias=0):
+    """small[n,i,j,o] = bias[o] + Σ_pqc big[n,2i+p,2j+q,c] · w[p,q,c,o]"""
     N, H, W, O = len(big), big.shape[1] // 2, big.shape[2] // 2, w.shape[3]
-    padded, small = pad(big), np.zeros((N, H, W, O), big.dtype)
+    padded, small = pad(big), np.full((N, H, W, O), bias, big.dtype)
     for p, q in np.ndindex(4, 4):
         small += padded[:, p:p + 2 * H:2, q:q + 2 * W:2] @ w[p, q]
     return small
 
 
-def conv2d_transpose(small, w):
-    """big[n,y,x,c] = Σ small[n,i,j,o] · w[p,q,c,o] over all i,j,p,q,o with 2i+p = y+1 and 2j+q = x+1"""
+def conv2d_transpose(small, w, bias=0):
+    """big[n,y,x,c] = bias[c] + Σ small[n,i,j,o] · w[p,q,c,o] over all i,j,p,q,o with 2i+p = y+1 and 2j+q = x+1"""
     N, H, W, C = *small.shape[:3], w.shape[2]
-    padded = np.zeros((N, 2 * H + 2, 2 * W + 2, C), small.dtype)
+    padded = np.full((N, 2 * H + 2, 2 * W + 2, C), bias, small.dtype)
     for p, q in np.ndindex(4, 4):
         padded[:, p:p + 2 * H:2, q:q + 2 * W:2] += small @ w[p, q].T
     return padded[:, 1:-1, 1:-1].copy()
@@ -50,11 +50,6 @@ def conv2d_weight(big, small):
 def matmul(a, b):
     """c[m,n] = Σ_k a[m,k] · b[k,n], the product of the linear layers"""
     return a @ b
-
-
-def add_bias(y, bias):
-    """y (…, O) += bias (O,), in place"""
-    y += bias
 
 
 def sum_pixels(y):

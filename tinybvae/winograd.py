@@ -33,7 +33,7 @@ import numpy as np
 from numba import prange
 
 from tinybvae.compiler import jit, parallel
-from tinybvae.direct import SLICES, blank, crop, pad
+from tinybvae.direct import SLICES, add_bias, blank, crop, pad
 from tinybvae.product import VECTOR, load, multiply, store, whole_tiles
 
 CELLS = 32
@@ -155,7 +155,8 @@ def _add_column(padded, y, x, vectors):
     store(padded, (y + 4, x), load(padded, (y + 4, x)) + c)
 
 
-# The three loops. Threads share the slices of the batch; `rows` rows of cells are worked on at a time.
+# The three loops. Threads share the slices of the batch. Rows of cells are counted through all images: so small is one
+# tall image, (N·H, W, O), and a block of about CELLS cells may hold several small images, or a part of a big one.
 
 @jit
 def _matrices(cells, numbers, dtype):
@@ -163,70 +164,81 @@ def _matrices(cells, numbers, dtype):
     return np.empty((9, whole_tiles(cells) + 1, numbers), dtype)
 
 
+@jit
+def _rows_of_slice(s, N, H):
+    """The rows of cells of slice s, from its first to the next slice's first."""
+    return H // 2 * (N * s // SLICES), H // 2 * (N * (s + 1) // SLICES)
+
+
 @parallel
-def conv2d(big, w, small):
-    """small (N, H, W, O) from big (N, 2H, 2W·C) and squares of w (9, 4·C, O)."""
-    (N, H, W, O), K = small.shape, w.shape[1]
-    columns = W // 2
+def conv2d(big, w, bias, small):
+    """small (N·H, W, O) from big (N, 2H, 2W·C), squares of w (9, 4·C, O) and bias (O,)."""
+    N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 2
+    K, O = w.shape[1:]
     rows = max(1, CELLS // columns)
     for s in prange(SLICES):
         padded = blank(big, K // 4)
         patches, squares = _matrices(rows * columns, K, w.dtype), _matrices(rows * columns, O, w.dtype)
-        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
-            pad(big[n], padded, K // 4)
-            for first in range(0, H // 2, rows):
-                last = min(first + rows, H // 2)
-                for i in range(first, last):
-                    gather(padded, i, K // 4, patches, (i - first) * columns)
-                for r in range(9):
-                    multiply(patches[r], w[r], squares[r], (last - first) * columns, K, False)
-                for i in range(first, last):
-                    collect(squares, (i - first) * columns, small[n], i)
+        start, stop = _rows_of_slice(s, N, H)
+        for first in range(start, stop, rows):
+            last = min(first + rows, stop)
+            for row in range(first, last):
+                n, i = divmod(row, H // 2)
+                if i == 0:
+                    pad(big[n], padded, K // 4)
+                gather(padded, i, K // 4, patches, (row - first) * columns)
+            for r in range(9):
+                multiply(patches[r], w[r], squares[r], (last - first) * columns, K, False)
+            add_bias(squares[4], bias, (last - first) * columns)  # `to_small` hands it on to all pixels of a cell
+            for row in range(first, last):
+                collect(squares, (row - first) * columns, small, row)
 
 
 @parallel
-def conv2d_transpose(small, w, big):
-    """big (N, 2H, 2W·C) from small (N, H, W, O) and squares of w, transposed (9, O, 4·C)."""
-    (N, H, W, O), K = small.shape, w.shape[2]
-    columns = W // 2
+def conv2d_transpose(small, w, bias, big):
+    """big (N, 2H, 2W·C) from small (N·H, W, O), squares of w, transposed (9, O, 4·C), and bias (2W·C,)."""
+    N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 2
+    O, K = w.shape[1:]
     rows = max(1, CELLS // columns)
     for s in prange(SLICES):
         padded = blank(big, K // 4)
         squares, patches = _matrices(rows * columns, O, w.dtype), _matrices(rows * columns, K, w.dtype)
-        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
-            padded[:] = 0
-            for first in range(0, H // 2, rows):
-                last = min(first + rows, H // 2)
-                for i in range(first, last):
-                    spread(small[n], i, squares, (i - first) * columns)
-                for r in range(9):
-                    multiply(squares[r], w[r], patches[r], (last - first) * columns, O, False)
-                for i in range(first, last):
-                    scatter(patches, (i - first) * columns, padded, i, K // 4)
-            crop(padded, big[n], K // 4)
+        start, stop = _rows_of_slice(s, N, H)
+        for first in range(start, stop, rows):
+            last = min(first + rows, stop)
+            for row in range(first, last):
+                spread(small, row, squares, (row - first) * columns)
+            for r in range(9):
+                multiply(squares[r], w[r], patches[r], (last - first) * columns, O, False)
+            for row in range(first, last):
+                n, i = divmod(row, H // 2)
+                if i == 0:
+                    padded[:] = 0
+                scatter(patches, (row - first) * columns, padded, i, K // 4)
+                if i == H // 2 - 1:
+                    crop(padded, bias, big[n], K // 4)
 
 
 @parallel
 def conv2d_weight(big, small, slices):
-    """Slices (SLICES, 9, 4·C, O), whose sum is the squares of w, from big (N, 2H, 2W·C) and small (N, H, W, O)."""
-    (N, H, W, O), K = small.shape, slices.shape[2]
-    columns = W // 2
-    room = max(columns, CELLS)
+    """Slices (SLICES, 9, 4·C, O), whose sum is the squares of w, from big (N, 2H, 2W·C) and small (N·H, W, O)."""
+    N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 2
+    K, O = slices.shape[2:]
+    rows = max(1, CELLS // columns)
     for s in prange(SLICES):
         padded = blank(big, K // 4)
-        patches, squares = _matrices(room, K, big.dtype), _matrices(room, O, big.dtype)
+        patches, squares = _matrices(rows * columns, K, big.dtype), _matrices(rows * columns, O, big.dtype)
+        start, stop = _rows_of_slice(s, N, H)
         slices[s] = 0
-        t = 0
-        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
-            pad(big[n], padded, K // 4)
-            for i in range(H // 2):
-                if t + columns > room:
-                    _multiply_transposed(patches, squares, slices[s], t)
-                    t = 0
-                gather(padded, i, K // 4, patches, t)
-                spread(small[n], i, squares, t)
-                t += columns
-        _multiply_transposed(patches, squares, slices[s], t)
+        for first in range(start, stop, rows):
+            last = min(first + rows, stop)
+            for row in range(first, last):
+                n, i = divmod(row, H // 2)
+                if i == 0:
+                    pad(big[n], padded, K // 4)
+                gather(padded, i, K // 4, patches, (row - first) * columns)
+                spread(small, row, squares, (row - first) * columns)
+            _multiply_transposed(patches, squares, slices[s], (last - first) * columns)
 
 
 @jit
