@@ -41,17 +41,17 @@ class Adam(Optimizer):
         """
         rate, beta1, beta2, epsilon = self.settings.values()
         self.t += 1
-        rate, v_share = rate / (1 - beta1 ** self.t), 1 - beta2 ** self.t
+        numbers = (1 - beta1, 1 - beta2, rate / (1 - beta1 ** self.t), 1 / (1 - beta2 ** self.t), epsilon)
         for name, p in self.parameters.items():
             _adam(*_flat(p, gradients[name], self.moments["m"][name], self.moments["v"][name]),
-                  rate, beta1, beta2, v_share, epsilon)
+                  *map(p.dtype.type, numbers))
 
 
 @parallel
-def _adam(p, g, m, v, rate, beta1, beta2, v_share, epsilon):
-    m += (1 - beta1) * (g - m)
-    v += (1 - beta2) * (g * g - v)
-    p -= rate * m / (np.sqrt(v / v_share) + epsilon)
+def _adam(p, g, m, v, m_rate, v_rate, p_rate, v_scale, epsilon):
+    m += m_rate * (g - m)
+    v += v_rate * (g * g - v)
+    p -= p_rate * m / (np.sqrt(v_scale * v) + epsilon)
 
 
 class Adagrad(Optimizer):
@@ -65,7 +65,7 @@ class Adagrad(Optimizer):
         rate, epsilon = self.settings.values()
         self.t += 1
         for name, p in self.parameters.items():
-            _adagrad(*_flat(p, gradients[name], self.moments["v"][name]), rate, epsilon)
+            _adagrad(*_flat(p, gradients[name], self.moments["v"][name]), *map(p.dtype.type, (rate, epsilon)))
 
 
 @parallel
