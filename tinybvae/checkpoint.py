@@ -80,8 +80,9 @@ def save(run, path):
             {"step": run.step, "rng": run.rng.bit_generator.state, "settings": run.settings})
         file["history"] = np.array(run.history, np.float64).reshape(-1, len(run.history_columns))
         file["history"].attrs["columns"] = json.dumps(run.history_columns)
-    content = buffer.getvalue()[USER_BLOCK:]
-    write_atomically(path, _user_block(content) + content)
+    data = buffer.getbuffer()
+    data[:USER_BLOCK] = _user_block(data[USER_BLOCK:])
+    write_atomically(path, data)
 
 
 def load(path):

@@ -40,14 +40,12 @@ def traversals(model, mean, order, labels):
 
 def traversal_gif(model, mean, latents):
     """GIF: the given latents side by side, five a row, each going from −3 to 3 and back, a slider showing where."""
-    there = np.linspace(-REACH, REACH, FRAMES)
-    values = np.concatenate([there, there[-2:0:-1]])
+    values = np.linspace(-REACH, REACH, FRAMES)
     films = [_with_slider(traverse(model, mean, latent, values), values) for latent in latents]
     films += [np.zeros_like(films[0])] * (-len(films) % min(5, len(films)))
     rows = [np.concatenate(films[i:i + 5], axis=2) for i in range(0, len(films), 5)]
-    film = np.concatenate(rows, axis=1)
-    pixels = (np.round(film * (GRAYS - 1)) * (255 / (GRAYS - 1))).astype(np.uint8).repeat(2, axis=1).repeat(2, axis=2)
-    return imageio.imwrite("<bytes>", list(pixels), extension=".gif", duration=GIF_MS, loop=0)
+    film = list(np.concatenate(rows, axis=1).repeat(2, axis=1).repeat(2, axis=2))
+    return imageio.imwrite("<bytes>", film + film[-2:0:-1], extension=".gif", duration=GIF_MS, loop=0)
 
 
 def curves(history, columns):
@@ -79,10 +77,13 @@ def _mosaic(pictures, row_labels, column_labels):
     """PNG of pictures (rows, columns, height, width, channels): gray, or colour if there are three channels."""
     pictures = np.pad(pictures, ((0, 0), (0, 0), (0, 4), (0, 4), (0, 0)), constant_values=1)
     rows, columns, height, width, channels = pictures.shape
-    whole = pictures.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
     figure = Figure(figsize=(.75 * columns + 1.2, .75 * rows + .3), layout="constrained")
     axis = figure.subplots()
-    axis.imshow(whole if channels == 3 else whole.mean(axis=2), cmap="gray", vmin=0, vmax=1)
+    for row, top in zip(pictures, range(0, rows * height, height)):  # one by one: matplotlib makes much of an image
+        row = np.concatenate(row, axis=1)
+        axis.imshow(row if channels == 3 else row.mean(axis=2), cmap="gray", vmin=0, vmax=1,
+                    extent=(0, columns * width, top + height, top))
+    axis.set_ylim(rows * height, 0)
     axis.set_yticks((np.arange(rows) + .5) * height, row_labels, fontsize=7, color=INK)
     axis.set_xticks((np.arange(len(column_labels)) + .5) * width, column_labels, fontsize=7, color=INK)
     axis.tick_params(length=0, labeltop=True, labelbottom=False)
@@ -91,14 +92,14 @@ def _mosaic(pictures, row_labels, column_labels):
 
 
 def _with_slider(pictures, values):
-    """Frames (F, height + 4, width + 2), gray, with a border; below, a line and where on it the value stands."""
+    """Frames (F, height + 4, width + 2), GRAYS in bytes, bordered; below, a line and where on it the value stands."""
     gray = pictures.mean(axis=3)
     frames = np.pad(gray, ((0, 0), (0, 4), (1, 1)), constant_values=.25)
     width = gray.shape[2]
     for frame, value in zip(frames, values):
         place = 1 + round((value + REACH) / (2 * REACH) * (width - 1))
         frame[-3:-1, max(0, place - 1):place + 2] = 1
-    return frames
+    return (np.round(frames * (GRAYS - 1)) * (255 / (GRAYS - 1))).astype(np.uint8)
 
 
 def png(figure):

@@ -4,10 +4,11 @@ import math
 import weakref
 from collections import deque
 from contextlib import suppress
+from mmap import mmap
 
 import numpy as np
 
-AGE = 200  # calls of `empty`, a few training steps: what nobody has asked for since goes when new memory is made
+AGE = 100  # calls of `empty`, about two training steps: memory that nobody has asked for since is given back
 
 _free = {}  # (count, dtype): (call, buffer), the oldest first
 _calls = 0
@@ -18,13 +19,14 @@ def empty(shape, dtype):
     global _calls
     _calls += 1
     count, dtype = math.prod(shape), np.dtype(dtype)
+    if _calls % AGE == 0:
+        _forget()
     free = _free.setdefault((count, dtype), deque())
     try:
         _, buffer = free.pop()
     except IndexError:
-        _forget()
-        buffer = memoryview(np.empty(count, dtype))
-    array = np.frombuffer(buffer, dtype)  # not an array's view: so each view of it holds on to `array` itself
+        buffer = mmap(-1, count * dtype.itemsize or 1)  # whole pages, which go back to the system and leave no gaps
+    array = np.frombuffer(buffer, dtype, count)  # not an array's view: so each view of it holds on to `array` itself
     weakref.finalize(array, lambda: free.append((_calls, buffer)))
     return array.reshape(shape)
 

@@ -9,7 +9,7 @@ WEAK = 0.1     # a latent that knows less than this share of every factor gets n
 UNUSED = 0.05  # nor one with less KL than this, in nats: its mean may follow a factor, but the decoder cannot see it
 
 
-def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=50):
+def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=25):
     """Images drawn with replacement: their classes (samples, K), and mean and logvar (samples, D) of q(z|x)."""
     index = np.random.default_rng(seed).integers(len(sprites), size=samples)
     batches = [model.encode(sprites.images(index[start:start + batch_size])) for start in range(0, samples, batch_size)]

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import gc
 import html
 import io
 import json
@@ -46,6 +47,7 @@ def write_report(run, sprites, folder, command):
     files["report.html"] = _page(measured, order, files, command).encode()
     for name, data in files.items():
         write_atomically(Path(folder) / name, data)
+    gc.collect()  # matplotlib's figures refer to themselves, and hold megabytes until then
     return measured
 
 
