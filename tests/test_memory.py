@@ -1,12 +1,20 @@
 """Memory is used again when, and only when, nobody can see it any more."""
 
+import os
+import time
+
 import numpy as np
+import pytest
 
 from tinybvae import memory
 
 
 def place(array):
     return array.__array_interface__["data"][0]
+
+
+def free(size):
+    return len(memory._free[size])
 
 
 def test_memory_is_used_again_when_nobody_holds_it():
@@ -20,15 +28,36 @@ def test_memory_is_used_again_when_nobody_holds_it():
     assert place(again) == before != place(other)
 
 
-def test_other_sizes_and_dtypes_have_their_own():
+def test_other_sizes_have_their_own():
     before = place(memory.empty((77,), np.float32))
-    assert before not in (place(memory.empty((76,), np.float32)), place(memory.empty((77,), np.float64)))
+    assert place(memory.empty((76,), np.float32)) != before
     assert memory.empty((0, 3), np.float32).shape == (0, 3)
 
 
-def test_what_nobody_asks_for_is_given_back():
-    memory.empty((1234,), np.float32)
-    for _ in range(2 * memory.AGE):
-        memory.empty((1235,), np.float32)
-    free = [len(memory._free[size, np.dtype(np.float32)]) for size in (1234, 1235)]
-    assert free == [0, 1]
+def test_what_nobody_asks_for_is_given_back(monkeypatch):
+    held = memory.empty((1234,), np.uint8)
+    for size in 1235, 1236:
+        memory.empty((size,), np.uint8)
+    memory.release(3600)
+    assert free(1235) == free(1236) == 1
+    monkeypatch.setattr(memory, "AGE", .01)
+    for _ in range(2):
+        time.sleep(.02)
+        memory.empty((1236,), np.uint8)
+    assert free(1235) == 0
+    memory.release()
+    assert free(1236) == 0
+    held[:] = 1  # still there
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_has_a_copy():
+    array = memory.empty((10,), np.uint8)
+    array[:] = 0
+    child = os.fork()
+    if child == 0:
+        array[:] = 1
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not array.any()

@@ -15,7 +15,6 @@ N batch, H W the small side, C big's channels, O small's. big is flat in its row
 
 import numpy as np
 from numba import prange
-from numpy.lib.stride_tricks import as_strided
 
 from tinybvae.compiler import jit, parallel
 from tinybvae.product import multiply, whole_tiles
@@ -57,10 +56,12 @@ def add_bias(pixels, bias, count):
 
 @jit
 def _windows(W, C, dtype):
-    """A strip of zeros, and the windows on it: as many as W, rounded up to whole tiles."""
-    rows = whole_tiles(W)
-    strip = np.zeros((2 * rows + 2) * 4 * C, dtype)
-    return strip, as_strided(strip, (rows, 16 * C), (8 * C * strip.itemsize, strip.itemsize))
+    """A strip of zeros, and the windows on it: as many as W, rounded up to whole tiles.
+
+    A window is a row of this array and the next one: no product checks bounds, and what follows a row is the next.
+    """
+    strip = np.zeros((whole_tiles(W) + 1) * 8 * C, dtype)
+    return strip, strip.reshape(-1, 8 * C)
 
 
 @jit

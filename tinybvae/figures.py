@@ -3,6 +3,7 @@
 D latents; `order` lists latents, most informative first. Pictures hold p(x|z) of each pixel, black 0 to white 1.
 """
 
+import gc
 import io
 
 import imageio.v3 as imageio
@@ -106,4 +107,6 @@ def png(figure):
     """The bytes of a PNG of a matplotlib Figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", pad_inches=.05)
+    figure.clear()
+    gc.collect()  # the parts of a figure refer to each other, and would hold megabytes until Python looks for that
     return buffer.getvalue()

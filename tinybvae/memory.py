@@ -1,38 +1,37 @@
 """Memory that is used again: to have it from the system anew takes as long as the arithmetic it is wanted for."""
 
 import math
+import os
+import time
 import weakref
 from collections import deque
-from contextlib import suppress
-from mmap import mmap
+from mmap import ACCESS_COPY, ACCESS_DEFAULT, mmap
 
 import numpy as np
 
-AGE = 100  # calls of `empty`, about two training steps: memory that nobody has asked for since is given back
+AGE = 10.0  # seconds, longer than a training step: what nobody has asked for since then is given back
+PRIVATE = ACCESS_COPY if os.name == "posix" else ACCESS_DEFAULT  # a forked process gets a copy
 
-_free = {}  # (count, dtype): (call, buffer), the oldest first
-_calls = 0
+_free = {}  # bytes: (since when, buffer), the oldest first
+_checked = 0.0
 
 
 def empty(shape, dtype):
     """np.empty, in the memory of an earlier such array that nobody holds any more, nor a view of it."""
-    global _calls
-    _calls += 1
+    global _checked
+    if time.monotonic() - _checked >= AGE:
+        release(AGE)
+        _checked = time.monotonic()
     count, dtype = math.prod(shape), np.dtype(dtype)
-    if _calls % AGE == 0:
-        _forget()
-    free = _free.setdefault((count, dtype), deque())
-    try:
-        _, buffer = free.pop()
-    except IndexError:
-        buffer = mmap(-1, count * dtype.itemsize or 1)  # whole pages, which go back to the system and leave no gaps
+    free = _free.setdefault(count * dtype.itemsize, deque())
+    buffer = free.pop()[1] if free else mmap(-1, count * dtype.itemsize or 1, access=PRIVATE)  # of whole pages
     array = np.frombuffer(buffer, dtype, count)  # not an array's view: so each view of it holds on to `array` itself
-    weakref.finalize(array, lambda: free.append((_calls, buffer)))
+    weakref.finalize(array, lambda: free.append((time.monotonic(), buffer)))
     return array.reshape(shape)
 
 
-def _forget():
+def release(age=0.0):
+    """Give the memory back to the system that nobody holds, and nobody has asked for since `age` seconds."""
     for free in list(_free.values()):
-        with suppress(IndexError):  # all gone
-            while _calls - free[0][0] >= AGE:
-                free.popleft()
+        while free and time.monotonic() - free[0][0] >= age:
+            free.popleft()

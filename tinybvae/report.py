@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import gc
 import html
 import io
 import json
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinybvae import figures, metrics
+from tinybvae import figures, memory, metrics
 from tinybvae.checkpoint import write_atomically
 from tinybvae.losses import gaussian_kl
 
@@ -30,6 +29,7 @@ def write_report(run, sprites, folder, command):
 
     `command` is shown as what made the run. Returns the metrics.
     """
+    memory.release()
     model = run.model
     mean, latents, measured = describe(run, sprites)
     order = [latent["z"] for latent in sorted(latents, key=lambda latent: -latent["kl"])]
@@ -47,7 +47,7 @@ def write_report(run, sprites, folder, command):
     files["report.html"] = _page(measured, order, files, command).encode()
     for name, data in files.items():
         write_atomically(Path(folder) / name, data)
-    gc.collect()  # matplotlib's figures refer to themselves, and hold megabytes until then
+    memory.release()
     return measured
 
 
