@@ -57,6 +57,14 @@ def test_bias(size, dtype, tolerance):
                                        atol=tolerance * np.abs(without).max())
 
 
+@pytest.mark.parametrize("size", [(0, 2, 2, 16, 32), (0, 1, 3, 1, 5)])
+def test_no_images(size):
+    big, w, small = draw(np.float32, *size)
+    forward, transpose, weight = all_three(kernels, big, w, small)
+    assert forward.shape == small.shape and transpose.shape == big.shape
+    assert weight.shape == w.shape and not weight.any()
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_adjoint_identity(size):
     big, w, small = draw(np.float64, *size)
@@ -105,6 +113,9 @@ def test_arrays_that_do_not_fit():
     for kernel, a, b in [(kernel, *pair) for kernel, pairs in wrong.items() for pair in pairs]:
         with pytest.raises(ValueError, match="arrays must fit together"):
             kernel(a, b)
+    for dx in small.astype(int), small[1:], np.repeat(small, 2, axis=3)[..., ::2]:
+        with pytest.raises(ValueError, match="arrays must fit together"):
+            kernels.relu_backward(small, small, dx)
 
 
 @pytest.mark.parametrize("dtype, tolerance", PRECISIONS)

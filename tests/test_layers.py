@@ -84,6 +84,7 @@ def test_backward_refuses_other_shapes(layer, shape, wrong):
     for dy in wrong:
         with pytest.raises(ValueError):
             layer.backward(np.zeros(dy))
+        assert layer.gradients["weight"].shape == layer.parameters["weight"].shape
 
 
 def test_the_check_sees_a_gradient_of_another_shape():

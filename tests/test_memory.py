@@ -1,6 +1,8 @@
 """Memory is used again when, and only when, nobody can see it any more."""
 
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -48,6 +50,15 @@ def test_what_nobody_asks_for_is_given_back(monkeypatch):
     memory.release()
     assert free(1236) == 0
     held[:] = 1  # still there
+
+
+def test_what_is_held_stays_until_the_very_end():
+    held = """import atexit, numpy as np
+atexit.register(lambda: print(memory.empty((9,), np.uint8)[0], held[0]))
+from tinybvae import memory
+held = memory.empty((9,), np.uint8)
+held[0] = 7"""
+    assert subprocess.run([sys.executable, "-c", held], text=True, capture_output=True).stdout.split()[-2:] == ["0", "7"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

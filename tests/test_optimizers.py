@@ -54,6 +54,6 @@ def test_settings_out_of_range(setting):
         tb.Adam({"p": np.ones(2)}, **setting)
 
 
-def test_parameters_that_are_views():
-    with pytest.raises(ValueError, match="parameters must be contiguous"):
+def test_parameters_that_are_not_contiguous():
+    with pytest.raises(ValueError, match="parameters must be C-contiguous"):
         tb.Adam({"p": np.ones((3, 4)).T})

@@ -10,7 +10,7 @@ import zlib
 
 import numba
 
-PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name) for name in ("product.py", "direct.py")))
+PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name) for name in ("compiler.py", "product.py", "direct.py")))
 
 
 def _compiler(**options):

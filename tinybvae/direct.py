@@ -58,7 +58,8 @@ def add_bias(pixels, bias, count):
 def _windows(W, C, dtype):
     """A strip of zeros, and the windows on it: as many as W, rounded up to whole tiles.
 
-    A window is a row of this array and the next one: no product checks bounds, and what follows a row is the next.
+    patches[j, 8·C + k], beyond the end of row j, is patches[j + 1, k]: so a window is a row and the next one, for a
+    product that checks no bounds.
     """
     strip = np.zeros((whole_tiles(W) + 1) * 8 * C, dtype)
     return strip, strip.reshape(-1, 8 * C)

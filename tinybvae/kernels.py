@@ -14,7 +14,7 @@ A processor's core can do far more arithmetic than it can fetch numbers for. So 
 - Fewer products: where height and width are even and channels fill whole vectors, as in all of Burgess's layers but
   the two that touch the picture, `winograd` does with 9 products what takes `direct` 16.
 
-What lies between the convolutions is memory's business: a pass over an array in parallel, into memory that was used
+What lies between the convolutions is limited by memory: it is a parallel pass over an array, into memory that was used
 before (`memory`). And no BLAS is called: its threads would keep spinning after each call, and take the cores from
 these.
 
@@ -35,7 +35,7 @@ from tinybvae.product import ROWS, VECTOR, tile, whole_tiles, whole_vectors, wit
 def _require_fit(a, b, fit):
     """Raise ValueError unless they fit, as the caller says, and the dtypes are one: compiled code does not check."""
     if not fit or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64):
-        raise ValueError(f"arrays must fit together and be both float32 or both float64, "
+        raise ValueError(f"arrays must fit together, be both float32 or both float64, and contiguous where written to, "
                          f"not {a.dtype} of {a.shape} and {b.dtype} of {b.shape}")
 
 
@@ -51,7 +51,7 @@ def _columns_first(w):
 
 
 def _squares(w, transpose=False):
-    """(4, 4, C, O) -> (9, 4·C, O): what `winograd.spread` makes of w's 2×2 taps, for each (p, q, c) a cell of them.
+    """(4, 4, C, O) -> (9, 4·C, O): what `winograd.spread` makes of w's 2×2 taps, for each (s, its twin, c) a cell.
 
     Transposed, (9, O, 4·C): for each o a cell.
     """
@@ -74,13 +74,12 @@ def _of_squares(squares):
     return cells.reshape(2, 2, 2, K // 4, 2, O).transpose(0, 1, 4, 2, 3, 5).reshape(4, 4, K // 4, O)
 
 
-def conv2d(big, w, bias=None):
+def conv2d(big, w, bias=0):
     """small (N, H, W, O) from big (N, 2H, 2W, C), w (4, 4, C, O) and bias (O,)."""
     (N, H2, W2, C), O = big.shape, w.shape[-1]
     H, W = H2 // 2, W2 // 2
-    bias = np.zeros(O, w.dtype) if bias is None else bias
     _require_fit(big, w, w.shape == (4, 4, C, O) and H2 % 2 == W2 % 2 == 0)
-    _require_fit(bias, w, bias.shape == (O,))
+    bias = np.full(O, bias, w.dtype)
     rows = np.ascontiguousarray(big).reshape(N, H2, W2 * C)
     if _is_fast(H, W, C, O, big.dtype):
         small = empty((N, H, W, O), big.dtype)
@@ -92,13 +91,11 @@ def conv2d(big, w, bias=None):
     return np.ascontiguousarray(small[:, :, :W, :O])
 
 
-def conv2d_transpose(small, w, bias=None):
+def conv2d_transpose(small, w, bias=0):
     """big (N, 2H, 2W, C) from small (N, H, W, O), w (4, 4, C, O) and bias (C,)."""
     (N, H, W, O), C = small.shape, w.shape[-2]
-    bias = np.zeros(C, w.dtype) if bias is None else bias
     _require_fit(small, w, w.shape == (4, 4, C, O))
-    _require_fit(bias, w, bias.shape == (C,))
-    bias = np.tile(bias, 2 * W)
+    bias = np.full((2 * W, C), bias, w.dtype).reshape(-1)
     big = empty((N, 2 * H, 2 * W * C), small.dtype)
     if _is_fast(H, W, C, O, small.dtype):
         small = np.ascontiguousarray(small).reshape(N * H, W, O)
@@ -121,8 +118,7 @@ def conv2d_weight(big, small):
         winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), slices)
     else:
         direct.conv2d_weight(rows, with_zeros(small, (N, H, W, shape[1])), slices)
-    w = empty(shape, big.dtype)
-    _sum_slices(slices.reshape(SLICES, -1), w.reshape(-1))
+    w = slices.sum(axis=0)
     return _of_squares(w) if fast else w[:, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
 
 
@@ -130,7 +126,7 @@ def matmul(a, b):
     """a (M, K) @ b (K, N), for the linear layers."""
     (M, K), N = a.shape, b.shape[1]
     _require_fit(a, b, b.shape == (K, N))
-    if not b.flags.c_contiguous and b.size > a.size:  # (bᵀ aᵀ)ᵀ, the same sums: copy the smaller one
+    if b.flags.fnc and b.size > a.size:  # only Fortran-contiguous: (bᵀ aᵀ)ᵀ, the same sums: copy the smaller one
         return np.ascontiguousarray(matmul(b.T, np.ascontiguousarray(a.T)).T)
     if M < ROWS or not a.flags.forc:  # neither C- nor F-contiguous
         a = with_zeros(a, (max(M, ROWS), K))
@@ -172,20 +168,6 @@ def _sum_rows(rows, slices):
                 total[k] += row[k]
 
 
-@parallel
-def _sum_slices(slices, total):
-    """The sum of slices (SLICES, M), in their order: each part of it by one thread, whichever."""
-    M = len(total)
-    for part in prange(SLICES):
-        first, last = M * part // SLICES, M * (part + 1) // SLICES
-        mine = total[first:last]
-        mine[:] = 0
-        for s in range(len(slices)):
-            row = slices[s, first:last]
-            for k in range(last - first):
-                mine[k] += row[k]
-
-
 def relu(x, y):
     """y = max(x, 0), NaN where x is."""
     _require_fit(x, y, x.shape == y.shape and y.flags.c_contiguous)
@@ -200,7 +182,8 @@ def _relu(x, y):
 
 def relu_backward(dy, y, dx):
     """dx = dy where y > 0, else 0"""
-    _require_fit(dy, y, dy.shape == y.shape == dx.shape and dx.flags.c_contiguous)
+    _require_fit(dy, y, dy.shape == y.shape)
+    _require_fit(dy, dx, dy.shape == dx.shape and dx.flags.c_contiguous)
     _relu_backward(dy.reshape(-1), y.reshape(-1), dx.reshape(-1))
 
 

@@ -143,6 +143,7 @@ class ConvTranspose2d(Layer):
 
     def backward(self, dy):
         """By the trilinear form of `reference`: w and x are the other two of its three arrays."""
+        _require_shape(self, dy, None, None, self.parameters["weight"].shape[2])
         self.gradients["weight"] = conv2d_weight(dy, self.x)
         self.gradients["bias"] = sum_pixels(dy)
         return conv2d(dy, self.parameters["weight"])

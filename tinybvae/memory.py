@@ -9,10 +9,10 @@ from mmap import ACCESS_COPY, ACCESS_DEFAULT, mmap
 
 import numpy as np
 
-AGE = 10.0  # seconds, longer than a training step: what nobody has asked for since then is given back
+AGE = 10.0  # seconds, longer than a training step: `empty` gives back, as often, what nobody has asked for since then
 PRIVATE = ACCESS_COPY if os.name == "posix" else ACCESS_DEFAULT  # a forked process gets a copy
 
-_free = {}  # bytes: (since when, buffer), the oldest first
+_free = {}  # bytes: deque of (since when, buffer), the oldest first
 _checked = 0.0
 
 
@@ -26,7 +26,7 @@ def empty(shape, dtype):
     free = _free.setdefault(count * dtype.itemsize, deque())
     buffer = free.pop()[1] if free else mmap(-1, count * dtype.itemsize or 1, access=PRIVATE)  # of whole pages
     array = np.frombuffer(buffer, dtype, count)  # not an array's view: so each view of it holds on to `array` itself
-    weakref.finalize(array, lambda: free.append((time.monotonic(), buffer)))
+    weakref.finalize(array, lambda: free.append((time.monotonic(), buffer))).atexit = False
     return array.reshape(shape)
 
 

@@ -22,7 +22,7 @@ class Optimizer:
             if not 0 <= value < end:
                 raise ValueError(f"{name} must lie in [0, {end}), not {value}")
         if not all(p.flags.c_contiguous for p in parameters.values()):
-            raise ValueError("parameters must be contiguous arrays: views of others cannot be changed in place")
+            raise ValueError("parameters must be C-contiguous: others cannot be changed in place")
         self.settings = {name: float(value) for name, value in {"learning_rate": learning_rate, **settings}.items()}
         self.parameters, self.t = parameters, 0
         self.moments = {m: {name: np.zeros_like(p) for name, p in parameters.items()} for m in moments}

@@ -59,7 +59,7 @@ def _index(array):
 
 @intrinsic
 def load(typing, array, index):
-    """The vector that begins at array[index], along the last axis. No bounds are checked."""
+    """The vector that begins at array[index], along the last axis, which must be contiguous. No bounds are checked."""
     def generate(context, builder, signature, arguments):
         return builder.load(_vector_pointer(context, builder, array, *arguments), align=array.dtype.bitwidth // 8)
     return Vector(array.dtype)(array, _index(array)), generate

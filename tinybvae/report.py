@@ -31,7 +31,7 @@ def write_report(run, sprites, folder, command):
     """
     model = run.model
     mean, latents, measured = describe(run, sprites)
-    memory.release()  # what training needed, while pictures need memory of other sizes
+    memory.release()  # most of what training needed: pictures need memory of other sizes
     order = [latent["z"] for latent in sorted(latents, key=lambda latent: -latent["kl"])]
     labels = [f"z{d} {latents[d]['factor']}\n{latents[d]['kl']:.2f} nats" for d in order]
     some = np.random.default_rng(0).integers(len(sprites), size=10)

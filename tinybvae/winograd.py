@@ -71,9 +71,9 @@ def to_small(r0, r1, r2):
 def gather(padded, i, C, patches, t):
     """patches from big (2H+2, (2W+2)·C), padded by a pixel of zeros."""
     for j in range(padded.shape[1] // (4 * C)):
-        for p in range(2):
+        for s in range(2):
             for k in range(0, 2 * C, VECTOR // padded.itemsize):
-                y, x, to = 4 * i + p, 4 * C * j + k, 2 * C * p + k
+                y, x, to = 4 * i + s, 4 * C * j + k, 2 * C * s + k
                 a0, a1, a2 = of_big(*_load_column(padded, y, x))
                 b0, b1, b2 = of_big(*_load_column(padded, y, x + 2 * C))
                 c0, c1, c2 = of_big(*_load_column(padded, y, x + 4 * C))
@@ -86,9 +86,9 @@ def gather(padded, i, C, patches, t):
 def scatter(patches, t, padded, i, C):
     """The transpose of `gather`: what patches hold is added to big where they overlap."""
     for j in range(padded.shape[1] // (4 * C)):
-        for p in range(2):
+        for s in range(2):
             for k in range(0, 2 * C, VECTOR // padded.itemsize):
-                y, x, at = 4 * i + p, 4 * C * j + k, 2 * C * p + k
+                y, x, at = 4 * i + s, 4 * C * j + k, 2 * C * s + k
                 a0, b0, c0 = to_big(*_load_three(patches, 0, t + j, at))
                 a1, b1, c1 = to_big(*_load_three(patches, 3, t + j, at))
                 a2, b2, c2 = to_big(*_load_three(patches, 6, t + j, at))
