@@ -111,15 +111,14 @@ def conv2d_weight(big, small):
     (N, H, W, O), C = small.shape, big.shape[3]
     _require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
     rows = np.ascontiguousarray(big).reshape(N, 2 * H, 2 * W * C)
-    fast, lanes = _is_fast(H, W, C, O, small.dtype), VECTOR // small.itemsize
-    shape = (9, 4 * C, O) if fast else (16 * C, -(-O // lanes) * lanes)
-    slices = empty((SLICES, *shape), big.dtype)
-    if fast:
+    if _is_fast(H, W, C, O, small.dtype):
+        slices = empty((SLICES, 9, 4 * C, O), big.dtype)
         winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), slices)
-    else:
-        direct.conv2d_weight(rows, with_zeros(small, (N, H, W, shape[1])), slices)
-    w = slices.sum(axis=0)
-    return _of_squares(w) if fast else w[:, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
+        return _of_squares(slices.sum(axis=0))
+    small = whole_vectors(small)
+    slices = empty((SLICES, 16 * C, small.shape[3]), big.dtype)
+    direct.conv2d_weight(rows, small, slices)
+    return slices.sum(axis=0)[:, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
 
 
 def matmul(a, b):

@@ -158,11 +158,10 @@ def whole_tiles(rows):
     return -(-rows // ROWS) * ROWS
 
 
-def whole_vectors(matrix):
-    """The matrix, contiguous, its rows filled up with zeros to whole vectors."""
-    rows, columns = matrix.shape
-    lanes = VECTOR // matrix.itemsize
-    return with_zeros(matrix, (rows, -(-columns // lanes) * lanes))
+def whole_vectors(array):
+    """The array, contiguous, its last axis filled up with zeros to whole vectors."""
+    lanes = VECTOR // array.itemsize
+    return with_zeros(array, (*array.shape[:-1], -(-array.shape[-1] // lanes) * lanes))
 
 
 def with_zeros(array, shape):

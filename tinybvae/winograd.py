@@ -23,8 +23,8 @@ Lavin and Gray 2016, arXiv 1509.09308):
     conv2d_weight     w     = collect(patchesᵀ · squares of small)
     conv2d_transpose  big   = scatter(squares of small · squares of wᵀ)
 
-The transforms add and subtract whole vectors. About CELLS cells of an image are transformed, multiplied and transformed
-back at a time, so that what lies in between stays in the core's own cache.
+The transforms add and subtract whole vectors. About CELLS cells are transformed, multiplied and transformed back at a
+time, so that what lies in between stays in the core's own cache.
 
 N batch, H W the small side, C big's channels, O small's. For even H and W, and channels in whole vectors.
 """
@@ -170,6 +170,17 @@ def _rows_of_slice(s, N, H):
     return H // 2 * (N * s // SLICES), H // 2 * (N * (s + 1) // SLICES)
 
 
+@jit
+def _gather_rows(big, first, last, padded, C, patches):
+    """patches from these rows of cells; `padded` is the image they are in, and stays from one call to the next."""
+    H, columns = big.shape[1] // 2, big.shape[2] // (4 * C)
+    for row in range(first, last):
+        n, i = divmod(row, H // 2)
+        if i == 0:
+            pad(big[n], padded, C)
+        gather(padded, i, C, patches, (row - first) * columns)
+
+
 @parallel
 def conv2d(big, w, bias, small):
     """small (N·H, W, O) from big (N, 2H, 2W·C), squares of w (9, 4·C, O) and bias (O,)."""
@@ -182,11 +193,7 @@ def conv2d(big, w, bias, small):
         start, stop = _rows_of_slice(s, N, H)
         for first in range(start, stop, rows):
             last = min(first + rows, stop)
-            for row in range(first, last):
-                n, i = divmod(row, H // 2)
-                if i == 0:
-                    pad(big[n], padded, K // 4)
-                gather(padded, i, K // 4, patches, (row - first) * columns)
+            _gather_rows(big, first, last, padded, K // 4, patches)
             for r in range(9):
                 multiply(patches[r], w[r], squares[r], (last - first) * columns, K, False)
             add_bias(squares[4], bias, (last - first) * columns)  # `to_small` hands it on to all pixels of a cell
@@ -232,11 +239,8 @@ def conv2d_weight(big, small, slices):
         slices[s] = 0
         for first in range(start, stop, rows):
             last = min(first + rows, stop)
+            _gather_rows(big, first, last, padded, K // 4, patches)
             for row in range(first, last):
-                n, i = divmod(row, H // 2)
-                if i == 0:
-                    pad(big[n], padded, K // 4)
-                gather(padded, i, K // 4, patches, (row - first) * columns)
                 spread(small, row, squares, (row - first) * columns)
             _multiply_transposed(patches, squares, slices[s], (last - first) * columns)
 
