@@ -10,6 +10,18 @@ SIZES = (3, 6, 8)
 CLASSES = np.stack(np.unravel_index(np.arange(3 * 6 * 8).repeat(10), SIZES), axis=1)  # every combination, ten times
 
 
+N = 6000
+DRAWN = np.random.default_rng(0).integers(SIZES, size=(N, 3))  # factors drawn at random, as from a data set
+BINARY = np.random.default_rng(2).integers(2, size=(N, 3))
+NOISE = np.random.default_rng(1).standard_normal((N, 4))
+
+
+def rotated(classes):
+    """The last two of three factors, turned by 45°."""
+    a, b, c = (classes / np.array(SIZES)).T
+    return np.stack([a, b + c, b - c], axis=1)
+
+
 def mig(codes):
     return metrics.mutual_information_gap(metrics.known_shares(codes, CLASSES))
 
@@ -64,6 +76,101 @@ def test_mig_of_rotated_codes_is_low():
 def test_a_constant_factor_is_not_counted_as_known():
     classes = np.stack([CLASSES[:, 0], np.zeros(len(CLASSES), int)], axis=1)
     np.testing.assert_allclose(metrics.known_shares(CLASSES[:, :1].astype(float), classes), [[1, 0]])
+
+
+PERFECT = DRAWN * (1., -2., .5) + 3
+
+
+@pytest.mark.parametrize("score", [metrics.factor_vae_score, metrics.beta_vae_score])
+def test_votes(score):
+    """Shared factors are found in perfect codes, two of three in rotated ones, by guessing in useless ones."""
+    assert score(PERFECT, DRAWN) > .99
+    assert score(np.hstack([PERFECT[:, [2, 0, 1]], np.zeros((N, 1)), PERFECT * 1e-3]), DRAWN) > .99
+    assert .6 < score(rotated(DRAWN), DRAWN) < .75  # 1/3, and half of the other two
+    assert .3 < score(NOISE, DRAWN) < .37
+    assert score(PERFECT, DRAWN, seed=1) > .99
+    assert score(PERFECT, DRAWN) == score(PERFECT, DRAWN) and score(NOISE, DRAWN) != score(NOISE, DRAWN, seed=1)
+
+
+def test_votes_of_constant_codes():
+    constant = np.full((N, 4), .1, np.float32)
+    assert metrics.factor_vae_score(constant, DRAWN) == 0
+    assert .3 < metrics.beta_vae_score(constant, DRAWN) < .37
+
+
+def test_factor_vae_votes_are_relative_and_only_of_active_latents():
+    """The least variance counts after division by the latent's own, and none of a latent that hardly moves."""
+    codes = np.hstack([PERFECT * (100, 1, .2), 1e-3 * NOISE])
+    assert metrics.factor_vae_score(codes, DRAWN) > .99
+
+
+def test_beta_vae_pairs_need_not_share_their_value():
+    """A factor of two classes that both occur among the pairs: only within a pair is it the same."""
+    assert metrics.beta_vae_score(BINARY.astype(float), BINARY) > .99
+
+
+def test_logistic_regression_is_at_its_minimum():
+    """In one dimension, two classes: d/dw of the mean loss is Σ (p − label) x / N = 0."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 1))
+    labels = (x[:, 0] + rng.standard_normal(400) > .3).astype(int)
+    layer = metrics.logistic_regression(x, labels, 2, rng)
+    logits = layer.forward(x)
+    excess = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1])) - labels
+    assert abs((excess * x[:, 0]).mean()) < 1e-6 and abs(excess.mean()) < 1e-6
+    assert layer.parameters["weight"].std() > .5
+
+
+def test_sap():
+    binary = BINARY * (1., -2., .5) + 3
+    assert metrics.separated_predictability(binary, BINARY) == pytest.approx(.5, abs=.02)  # 1 against guessing
+    assert metrics.separated_predictability(binary[:, [2, 0, 1]], BINARY) == pytest.approx(.5, abs=.02)
+    assert metrics.separated_predictability(np.hstack([binary, binary]), BINARY) == 0
+    assert metrics.separated_predictability(np.ones((N, 4)), BINARY) == 0
+    assert metrics.separated_predictability(NOISE, BINARY) < .02
+    turned = np.stack([binary[:, 0], BINARY[:, 1] + BINARY[:, 2], BINARY[:, 1] - BINARY[:, 2]], axis=1)
+    assert metrics.separated_predictability(turned, BINARY) < .2
+    assert metrics.separated_predictability(BINARY[:, :1].astype(float), BINARY[:, :1]) == 1  # and a constant scores 0
+
+
+def test_svms_are_at_their_minimum():
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 500, p=[.6, .3, .1])
+    z = labels + .7 * rng.standard_normal(500)
+    at = np.array(metrics.linear_svms(z, labels, 3))
+
+    def cost(w, b):
+        y = np.where(labels[:, None] == np.arange(3), 1, -1)
+        weight = np.where(y > 0, 500 / (3 * np.bincount(labels)), 1)
+        return (w ** 2 + b ** 2) / 2 + (.01 * weight * np.maximum(0, 1 - y * (z[:, None] * w + b)) ** 2).sum(axis=0)
+
+    for step in ([1e-3, 0], [-1e-3, 0], [0, 1e-3], [0, -1e-3], [1e-3, 1e-3], [1e-3, -1e-3]):
+        assert (cost(*(at + np.array(step)[:, None])) > cost(*at)).all()
+
+
+def test_dci():
+    perfect, turned, useless = (metrics.dci(codes, DRAWN) for codes in (PERFECT, rotated(DRAWN), NOISE))
+    for part in ("disentanglement", "completeness"):
+        assert perfect[part] > .95 and .4 < turned[part] < .7 and useless[part] < .05
+    assert perfect["informativeness"] > .98 and useless["informativeness"] < .3  # guessing: .21
+    assert perfect["importance"].argmax(axis=0).tolist() == [0, 1, 2]
+    np.testing.assert_allclose(perfect["importance"].sum(axis=0), 1)
+
+
+def test_dci_of_duplicated_permuted_and_constant_codes():
+    twice = metrics.dci(np.hstack([PERFECT[:, [2, 0, 1]], PERFECT]), DRAWN)
+    assert twice["disentanglement"] > .95  # each latent is about one factor,
+    assert twice["completeness"] == pytest.approx(1 - np.log(2) / np.log(6), abs=.05)  # but two latents share each
+    constant = metrics.dci(np.ones((N, 3)), DRAWN)
+    assert constant["disentanglement"] == constant["completeness"] == 0 and constant["informativeness"] < .3
+
+
+def test_scores_are_those_of_the_functions():
+    codes, classes = NOISE[:2000], DRAWN[:2000]
+    assert metrics.scores(codes, classes) == {
+        "mig": metrics.mutual_information_gap(metrics.known_shares(codes, classes)),
+        "factor_vae": metrics.factor_vae_score(codes, classes), "beta_vae": metrics.beta_vae_score(codes, classes),
+        "sap": metrics.separated_predictability(codes, classes), "dci": metrics.dci(codes, classes)["disentanglement"]}
 
 
 def test_names():

@@ -1,12 +1,22 @@
-"""How much each latent knows of each factor: mutual information, the names it gives to latents, and MIG.
+"""How well latents match factors: mutual information, the names it gives to latents, and five scores of disentanglement.
 
-N samples, D latents, K factors. codes (N, D) are posterior means, classes (N, K) the true factors; nats.
+N samples, D latents, K factors. codes (N, D) are posterior means, classes (N, K) the true factors; nats. The scores lie
+between 0 and 1, the latter for codes that are the factors in any order and scale. They follow Locatello et al. 2019,
+appendix C, whose numbers are the ones to compare with; where one departs from it, its docstring says so.
 """
+
+import math
 
 import numpy as np
 
+from tinybvae.layers import Linear
+from tinybvae.optimizers import Adam
+
 WEAK = 0.1     # a latent that knows less than this share of every factor gets no name,
 UNUSED = 0.05  # nor one with less KL than this, in nats: its mean may follow a factor, but the decoder cannot see it
+TRAIN, TEST = 10_000, 5_000  # votes that the FactorVAE and BetaVAE scores learn from, and are measured on
+VOTERS = 64                  # samples, or pairs of them, behind a vote
+BINS, LEAF = 64, 20          # of the forest: cuts of a latent into parts of equal size; samples in a leaf
 
 
 def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=25):
@@ -39,9 +49,14 @@ def known_shares(codes, classes):
 def mutual_information_gap(shares):
     """MIG (Chen et al. 2018, eq. 6): by how much the best latent beats the second, in the mean over factors.
 
-    shares (D, K) of `known_shares`: posterior means in 20 bins, as Locatello et al. 2019 estimate them.
+    shares (D, K) of `known_shares`: posterior means in 20 bins.
     """
-    second, best = np.sort(np.vstack([np.zeros_like(shares), shares]), axis=0)[-2:]
+    return _gap(shares)
+
+
+def _gap(scores):
+    """The best of D latents minus the second best, in the mean over K factors; scores (D, K) are at least 0."""
+    second, best = np.sort(np.vstack([np.zeros_like(scores), scores]), axis=0)[-2:]
     return float((best - second).mean())
 
 
@@ -49,3 +64,181 @@ def name_latents(shares, kl, factor_names):
     """Of each latent, the factor it knows most of and that share; the name is "?" where WEAK or UNUSED."""
     return [(factor_names[share.argmax()] if share.max() >= WEAK and nats >= UNUSED else "?", float(share.max()))
             for share, nats in zip(shares, kl)]
+
+
+def scores(codes, classes):
+    """All five: {"mig": …, "factor_vae": …, "beta_vae": …, "sap": …, "dci": …}, from at least 1,000 samples."""
+    return {"mig": mutual_information_gap(known_shares(codes, classes)), "factor_vae": factor_vae_score(codes, classes),
+            "beta_vae": beta_vae_score(codes, classes), "sap": separated_predictability(codes, classes),
+            "dci": dci(codes, classes)["disentanglement"]}
+
+
+def factor_vae_score(codes, classes, seed=0):
+    """Kim and Mnih 2018: samples that share a factor vote for the latent that varies least; how well that tells which.
+
+    A vote is the latent whose variance over VOTERS samples with one factor fixed is the smallest part of its variance
+    over all; a latent stands for the factor that most of its votes came from. Latents with a standard deviation below
+    .05 do not vote; without any that does, the score is 0.
+    """
+    rng = np.random.default_rng(seed)
+    codes = codes[:, codes.std(axis=0, ddof=1) >= .05]
+    if not codes.shape[1]:
+        return 0.0
+    factors = rng.integers(classes.shape[1], size=TRAIN + TEST)
+    shown = np.repeat(rng.integers(len(codes), size=(TRAIN + TEST, 1)), VOTERS, axis=1)
+    shown = _alike(classes, factors, shown, rng)
+    votes = np.argmin([z[shown].var(axis=1, ddof=1) / z.var(ddof=1) for z in codes.T], axis=0)
+    table = np.zeros((codes.shape[1], classes.shape[1]))
+    np.add.at(table, (votes[:TRAIN], factors[:TRAIN]), 1)
+    return float((table.argmax(axis=1)[votes] == factors)[TRAIN:].mean())
+
+
+def beta_vae_score(codes, classes, seed=0):
+    """Higgins et al. 2017, section 3: which factor do pairs share? A linear classifier answers, from how codes differ.
+
+    It sees the mean of |difference| over VOTERS pairs of samples, each pair with one value of the factor.
+    """
+    rng = np.random.default_rng(seed)
+    factors = rng.integers(classes.shape[1], size=TRAIN + TEST)
+    one = rng.integers(len(codes), size=(TRAIN + TEST, VOTERS))
+    other = _alike(classes, factors, one, rng)
+    differences = np.stack([np.abs(z[one] - z[other]).mean(axis=1) for z in codes.T.astype(np.float64)], axis=1)
+    spread = differences.std(axis=0)
+    x = (differences - differences.mean(axis=0)) / np.where(spread > 1e-9, spread, 1)
+    answers = logistic_regression(x[:TRAIN], factors[:TRAIN], classes.shape[1], rng).forward(x[TRAIN:]).argmax(axis=1)
+    return float((answers == factors[TRAIN:]).mean())
+
+
+def logistic_regression(x, labels, classes, rng, steps=200, learning_rate=.2):
+    """A Linear layer from x (N, D) to a logit l for each class, by Adam on all of x.
+
+    L = −mean log p[label] with p = softmax(l), and ∂L/∂l = (p − one_hot) / N.
+    """
+    layer = Linear(x.shape[1], classes, rng, np.float64)
+    adam, one_hot = Adam(layer.parameters, learning_rate), np.eye(classes)[labels]
+    for _ in range(steps):
+        logits = layer.forward(x)
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        layer.backward((p - one_hot) / len(x))
+        adam.update(layer.gradients)
+    return layer
+
+
+def _alike(classes, factors, index, rng):
+    """For each sample of index (M, S) one drawn from those that have the same class of the factor factors (M,)."""
+    drawn = np.empty_like(index)
+    for k, column in enumerate(classes.T):
+        order = np.argsort(column, kind="stable")
+        values, starts, counts = np.unique(column[order], return_index=True, return_counts=True)
+        rows = factors == k
+        group = np.searchsorted(values, column[index[rows]])
+        drawn[rows] = order[starts[group] + (rng.random(group.shape) * counts[group]).astype(int)]
+    return drawn
+
+
+def separated_predictability(codes, classes):
+    """SAP (Kumar et al. 2018, section 3): by how much the best latent predicts a factor better than the second.
+
+    Predictions are a linear classifier's that sees one latent; two thirds of the samples train it, the rest measure it.
+    It hardly tells the middle ones of many classes in a row, so that only factors of two classes can score 1.
+    """
+    return _gap(np.array([[_svm_accuracy(z, c) for c in classes.T] for z in codes.T.astype(np.float64)]))
+
+
+def _svm_accuracy(z, labels):
+    """Of the labels (N,), the share of the last third that linear SVMs predict from z (N,); 0 if z is constant."""
+    if z.var() <= 1e-12:
+        return 0.0
+    values, labels = np.unique(labels, return_inverse=True)
+    train = 2 * len(z) // 3
+    w, b = linear_svms(z[:train], labels[:train], len(values))
+    return float(((z[train:, None] * w + b).argmax(axis=1) == labels[train:]).mean())
+
+
+def linear_svms(z, labels, classes, cost=.01, iterations=20):
+    """w and b (classes,) of one SVM a class, with y = 1 for its samples z (N,) and −1 for others.
+
+    Each minimizes ½ (w² + b²) + Σ c max(0, 1 − y (w z + b))². c is `cost`, for y = 1 times N / (classes · samples of the
+    class). Newton's method is exact once it knows which samples lie inside the margin.
+    """
+    own = labels[:, None] == np.arange(classes)  # (N, classes)
+    x, y = z[:, None], np.where(own, 1, -1)
+    c = cost * np.where(own, len(z) / (classes * np.maximum(own.sum(axis=0), 1)), 1)
+    w, b = np.zeros((2, classes))
+    for _ in range(iterations):
+        margin = np.maximum(0, 1 - y * (x * w + b))
+        dw = w - 2 * (c * margin * y * x).sum(axis=0)
+        db = b - 2 * (c * margin * y).sum(axis=0)
+        if max(np.abs(dw).max(), np.abs(db).max()) < 1e-6:
+            break
+        inside = c * (margin > 0)
+        ww, wb, bb = 1 + 2 * (inside * x * x).sum(axis=0), 2 * (inside * x).sum(axis=0), 1 + 2 * inside.sum(axis=0)
+        determinant = ww * bb - wb * wb
+        w, b = w - (bb * dw - wb * db) / determinant, b - (ww * db - wb * dw) / determinant
+    return w, b
+
+
+def dci(codes, classes, seed=0):
+    """Eastwood and Williams 2018: {"importance": (D, K), "disentanglement": …, "completeness": …, "informativeness": …}.
+
+    importance, each column of sum 1 (or 0), says how much each latent helps a random forest to tell a factor: one of
+    their two regressors; Locatello et al. took gradient-boosted trees. Disentanglement: is a latent important for one
+    factor only? 1 − entropy of its row, in units of ln K, weighed by the row's sum. Completeness: does a factor need
+    one latent only? The same of columns, by ln D. Informativeness: the share of the last third of samples that the
+    forest, grown on the others, tells right.
+    """
+    rng = np.random.default_rng(seed)
+    cuts = np.linspace(0, 1, BINS + 1)[1:-1]
+    binned = np.stack([np.searchsorted(np.unique(np.quantile(z, cuts)), z) for z in codes.T], axis=1)
+    grown = [_forest(binned, c, rng) for c in classes.T]
+    importance = np.stack([column for column, _ in grown], axis=1)
+
+    def focus(rows):
+        sums = rows.sum(axis=1, keepdims=True)
+        p = np.divide(rows, sums, out=np.zeros_like(rows), where=sums > 0)
+        nats = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
+        return float(np.average(1 - nats / np.log(rows.shape[1]), weights=sums[:, 0])) if sums.any() else 0.0
+
+    return {"importance": importance, "disentanglement": focus(importance), "completeness": focus(importance.T),
+            "informativeness": float(np.mean([right for _, right in grown]))}
+
+
+def _forest(x, labels, rng, trees=10):
+    """A random forest (Breiman 2001) that tells labels from x (N, D), whole numbers below BINS.
+
+    Returns the importance of each latent, its part (D,) in what the splits take from the labels' entropy, and the share
+    of the last third of samples told right. Trees grow on samples drawn with replacement from the others; a node
+    splits at the best cut of √D latents, until it holds fewer than 2 LEAF samples or nothing is to be gained.
+    """
+    values, labels = np.unique(labels, return_inverse=True)
+    K, (N, D) = len(values), x.shape
+    importance, votes = np.zeros(D), np.zeros((N, K))
+
+    def nats(counts):
+        """n · H of n labels with these counts (…, K)."""
+        n = counts.sum(axis=-1)
+        return n * np.log(np.maximum(n, 1)) - (counts * np.log(np.maximum(counts, 1))).sum(axis=-1)
+
+    def grow(train, test):
+        counts = np.bincount(labels[train], minlength=K)
+        gain = 0
+        if len(train) >= 2 * LEAF:
+            for d in rng.permutation(D)[:math.ceil(math.sqrt(D))]:
+                table = np.bincount(x[train, d] * K + labels[train], minlength=BINS * K).reshape(BINS, K)
+                left = table.cumsum(axis=0)
+                gains = nats(counts) - nats(left) - nats(counts - left)
+                if gains.max() > gain + 1e-9:
+                    gain, latent, cut = gains.max(), d, gains.argmax()
+        if gain:
+            importance[latent] += gain
+            low, test_low = x[train, latent] <= cut, x[test, latent] <= cut
+            grow(train[low], test[test_low])
+            grow(train[~low], test[~test_low])
+        else:
+            votes[test] += counts / len(train)
+
+    train = 2 * N // 3
+    for _ in range(trees):
+        grow(rng.integers(train, size=train), np.arange(train, N))
+    return importance / max(importance.sum(), 1e-12), (votes.argmax(axis=1) == labels)[train:].mean()
