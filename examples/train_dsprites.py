@@ -1,7 +1,6 @@
 """Train a β-VAE on dSprites: python examples/train_dsprites.py, and watch runs/dsprites/report.html grow."""
 
 import argparse
-import json
 import math
 import shlex
 import sys
@@ -14,12 +13,13 @@ import numpy as np
 import tinybvae as tb
 from tinybvae.checkpoint import OPTIMIZERS
 from tinybvae.commandline import Parser, nonnegative_float, path, positive_float, positive_int, seed
-from tinybvae.report import FILES
+from tinybvae.report import FILES, summary
 from tinybvae.vae import ARCHITECTURES
 
 DEFAULTS = {"steps": 12_000, "batch_size": 64, "learning_rate": 5e-4, "latents": 10, "seed": 0,
             "objective": "capacity", "gamma": 100.0, "capacity": 20.0, "anneal_steps": 12_000, "anneal_power": 2.0,
-            "beta": 4.0, "architecture": "burgess2018", "optimizer": "Adam", "data": None, "checkpoint_every": 1000}
+            "beta": 4.0, "architecture": "burgess2018", "optimizer": "Adam", "data": None, "checkpoint_every": 1000,
+            "evaluate_every": None}
 PRESETS = {
     "seed": {"steps": 100_000, "gamma": 100.0, "capacity": 20.0, "anneal_steps": 100_000, "anneal_power": 1.0},
     "burgess2018": {"steps": 100_000, "gamma": 1000.0, "capacity": 25.0, "anneal_steps": 100_000, "anneal_power": 1.0},
@@ -29,7 +29,8 @@ PRESETS = {
 OBJECTIVES = {"capacity": (tb.capacity_objective, ("gamma", "capacity", "anneal_steps", "anneal_power")),
               "beta": (tb.beta_objective, ("beta",))}
 MOST_IMAGES = math.prod(tb.DSprites.factor_sizes)
-MAY_CHANGE = ("steps", "checkpoint_every", "data")  # when a run is resumed
+MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
+LATER = {"evaluate_every": None}  # options that checkpoints of version 0.1 lack, and what those were made with
 
 
 def parse(parser):
@@ -55,6 +56,8 @@ def parse(parser):
     add("--out", "folder for the results (default runs/dsprites)", type=path, metavar="FOLDER")
     add("--threads", "(default: all); the result does not depend on it", type=positive_int)
     add("--checkpoint-every", "steps between two checkpoints", type=positive_int, metavar="STEPS")
+    add("--evaluate-every", "checkpoints between two evaluations; the last one is always evaluated", type=positive_int,
+        metavar="CHECKPOINTS")
     add("--resume", f"go on with the run in --out; only {', '.join(MAY_CHANGE)} may change", action="store_true")
     return vars(parser.parse_args())
 
@@ -95,6 +98,10 @@ def fresh(out, preset, given):
 def resumed(checkpoint, preset, given):
     """The run in a checkpoint. Raises ValueError if it was made with other settings, or not by this command."""
     run = tb.load(checkpoint)
+    if run.optimizer is None:
+        raise ValueError(f"{checkpoint} holds weights only: give another --out")
+    for name, value in LATER.items():
+        run.settings.setdefault(name, value)
     if not run.settings.keys() >= configuration(DEFAULTS, {}, {"objective": run.settings.get("objective")}).keys():
         raise ValueError(f"{checkpoint} was not made by this command: give another --out")
     settings = configuration(run.settings, preset, given)
@@ -111,7 +118,7 @@ def resumed(checkpoint, preset, given):
 def command(settings):
     """The command line that makes a run with these settings, every one spelled out."""
     shown = [f"--preset {settings['architecture']}"] if settings["architecture"] != DEFAULTS["architecture"] else []
-    hidden = ("architecture", "optimizer", "checkpoint_every")
+    hidden = ("architecture", "optimizer", "checkpoint_every", "evaluate_every")
     shown += [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in settings.items()
               if name not in hidden and value is not None]
     return " ".join(["python examples/train_dsprites.py", *shown])
@@ -144,9 +151,14 @@ def main():
         parser.error(str(error))
 
     def keep(run):
+        every = settings["checkpoint_every"] * (settings["evaluate_every"] or math.inf)
+        run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
+        if run.step >= settings["steps"] or run.step % every == 0:
+            run.scores.append({"step": run.step, **tb.metrics.evaluate(run.model, sprites)})
         tb.save(run, checkpoint)
-        tb.write_report(run, sprites, out, command(settings))
+        measured.append(tb.write_report(run, sprites, out, command(settings)))
 
+    measured = []
     print(f"{command(settings)} --out {shlex.quote(str(out))}\n{len(sprites)} images")
     objective, names = OBJECTIVES[settings["objective"]]
     start = time.perf_counter()
@@ -156,12 +168,7 @@ def main():
     except (ArithmeticError, MemoryError, OSError) as error:
         parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}\n")
 
-    measured = json.loads((out / "metrics.json").read_text())
-    print(f"\n{'z':>3}  {'parameter':12} share  variance  KL (nats)")
-    for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
-        print("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
-    print(f"MIG {measured['mig']:.3f} after {run.step} steps; {(time.perf_counter() - start) / 60:.1f} minutes; "
-          f"see {out / 'report.html'}")
+    print(f"\n{summary(measured[-1])}\n{(time.perf_counter() - start) / 60:.1f} minutes; see {out / 'report.html'}")
     if not finished:
         print(f"stopped early; go on with: python {shlex.join([*sys.argv, *([] if resume else ['--resume'])])}")
         sys.exit(130)

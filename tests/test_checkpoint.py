@@ -18,6 +18,7 @@ def small_run(optimizer=tb.Adam, **model):
     run.optimizer.update(model.gradients)
     run.history.append([0, *losses[:3], 0.0, *losses.kl_per_latent.tolist()])
     run.step = 1
+    run.scores.append({"step": 1, "mig": .25})
     return run
 
 
@@ -33,6 +34,7 @@ def test_everything_comes_back(tmp_path, options):
         assert all((array == back.optimizer.moments[moment][name]).all() for name, array in arrays.items())
     assert type(back.optimizer) is type(run.optimizer) and back.optimizer.settings == run.optimizer.settings
     assert (back.optimizer.t, back.step, back.history, back.settings) == (1, 1, run.history, {"seed": 4})
+    assert back.scores == [{"step": 1, "mig": .25}]
     assert back.optimizer.parameters["encoder.latent.bias"] is back.model.parameters["encoder.latent.bias"]
     assert back.rng.random() == run.rng.random()
     tb.save(tb.load(path), tmp_path / "b.h5")
@@ -44,6 +46,17 @@ def test_load_model(tmp_path):
     tb.save(run, tmp_path / "a.h5")
     model = tb.load_model(tmp_path / "a.h5")
     np.testing.assert_array_equal(model.encode(images), run.model.encode(images))
+
+
+def test_a_run_without_an_optimizer_is_its_weights(tmp_path):
+    run, images = small_run(), np.ones((2, 16, 16, 1))
+    tb.save(run, tmp_path / "a.h5")
+    run.optimizer = None
+    tb.save(run, tmp_path / "b.h5")
+    back = tb.load(tmp_path / "b.h5")
+    assert back.optimizer is None and back.step == 1 and back.scores == run.scores
+    np.testing.assert_array_equal(back.model.encode(images), run.model.encode(images))
+    assert (tmp_path / "b.h5").stat().st_size < .5 * (tmp_path / "a.h5").stat().st_size
 
 
 def test_any_hdf5_tool_reads_it(tmp_path):

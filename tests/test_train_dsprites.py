@@ -18,6 +18,8 @@ import tinybvae as tb
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="a minute a run without Numba's compiler")
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "examples"))
+from train_dsprites import LATER  # noqa: E402
 COMMAND = [sys.executable, str(ROOT / "examples/train_dsprites.py")]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning"}
 SMALL = ["--steps", "25", "--batch-size", "8", "--latents", "6", "--checkpoint-every", "10"]
@@ -49,8 +51,8 @@ def test_it_writes_everything(finished):
 
 def test_the_output_tells(finished):
     out, text = finished
-    for expected in ("compiling", "step 10/25: total", "step 25/25: total", "KL-C", "images/s", "parameter", "MIG",
-                     str(out / "report.html")):
+    for expected in ("compiling", "step 10/25: total", "step 25/25: total", "KL-C", "images/s", "factor", "MIG",
+                     "after 25 steps", str(out / "report.html")):
         assert expected in text
 
 
@@ -78,6 +80,21 @@ def test_metrics(finished):
     _, means, logvars = tb.metrics.encode_samples(model, sprites)
     kl, _, _ = tb.gaussian_kl(means, logvars)
     np.testing.assert_allclose([latent["kl"] for latent in measured["latents"]], kl, rtol=1e-5)
+
+
+def test_it_evaluates_itself_at_its_end(finished):
+    out, text = finished
+    model, measured = tb.load_model(out / "checkpoint.h5"), json.loads((out / "metrics.json").read_text())
+    row, = measured["scores"]
+    assert row == {"step": 25, **tb.metrics.evaluate(model, tb.DSprites())} and row["mig"] == measured["mig"]
+    assert f"FactorVAE {row['factor_vae']:.3f}, BetaVAE {row['beta_vae']:.3f}" in text
+    assert f"{row['dci']:.3f}</tr>" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_it_evaluates_itself_when_asked(tmp_path, finished):
+    done = run(*SMALL, "--steps", 30, "--checkpoint-every", 5, "--evaluate-every", 2, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert [row["step"] for row in tb.load(tmp_path / "run/checkpoint.h5").scores] == [10, 20, 30]
 
 
 def test_pictures(finished):
@@ -239,6 +256,25 @@ def test_a_checkpoint_from_elsewhere_is_not_resumed(tmp_path):
     done = run("--resume", "--out", tmp_path)
     assert done.returncode == 2 and "was not made by this command" in done.stderr and done.stderr.count("\n") == 1
     assert content(tmp_path) == before
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path, finished):
+    """Settings that it does not have count as what they were then."""
+    back = tb.load(finished[0] / "checkpoint.h5")
+    for name in LATER:
+        del back.settings[name]
+    tb.save(back, tmp_path / "checkpoint.h5")
+    done = run("--resume", "--out", tmp_path, "--steps", 26)
+    assert done.returncode == 0, done.stderr
+    assert tb.load(tmp_path / "checkpoint.h5").settings.keys() == tb.load(finished[0] / "checkpoint.h5").settings.keys()
+
+
+def test_weights_alone_are_not_resumed(tmp_path, finished):
+    back = tb.load(finished[0] / "checkpoint.h5")
+    back.optimizer = None
+    tb.save(back, tmp_path / "checkpoint.h5")
+    done = run("--resume", "--out", tmp_path)
+    assert done.returncode == 2 and "checkpoint.h5 holds weights only" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_results_without_a_checkpoint_stay_as_they_are(tmp_path):

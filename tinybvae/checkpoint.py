@@ -24,13 +24,17 @@ OPTIMIZERS = {optimizer.__name__: optimizer for optimizer in (Adam, Adagrad)}
 
 @dataclass
 class Run:
-    """All that the next training step depends on, and all that the past ones have left to show."""
+    """All that the next training step depends on, and all that the past ones have left to show.
+
+    Without an optimizer it is a model to look at, which its file holds in a third of the space.
+    """
 
     model: BetaVAE
-    optimizer: Optimizer
+    optimizer: Optimizer | None
     rng: np.random.Generator                      # of np.random.default_rng
     step: int = 0                                 # updates done
     history: list = field(default_factory=list)   # rows of `history_columns`
+    scores: list = field(default_factory=list)    # of `metrics.evaluate`, each with its "step"
     settings: dict = field(default_factory=dict)  # the configuration, as JSON can hold it
 
     @property
@@ -71,13 +75,14 @@ def save(run, path):
             "image_shape": model.image_shape})
         for name, array in model.parameters.items():
             file[f"parameters/{name}"] = array
-        file.attrs["optimizer"] = json.dumps(
-            {"name": type(optimizer).__name__, "settings": optimizer.settings, "t": optimizer.t})
-        for moment, arrays in optimizer.moments.items():
-            for name, array in arrays.items():
-                file[f"moments/{moment}/{name}"] = array
-        file.attrs["run"] = json.dumps(
-            {"step": run.step, "rng": run.rng.bit_generator.state, "settings": run.settings})
+        if optimizer:
+            file.attrs["optimizer"] = json.dumps(
+                {"name": type(optimizer).__name__, "settings": optimizer.settings, "t": optimizer.t})
+            for moment, arrays in optimizer.moments.items():
+                for name, array in arrays.items():
+                    file[f"moments/{moment}/{name}"] = array
+        file.attrs["run"] = json.dumps({"step": run.step, "rng": run.rng.bit_generator.state, "scores": run.scores,
+                                        "settings": run.settings})
         file["history"] = np.array(run.history, np.float64).reshape(-1, len(run.history_columns))
         file["history"].attrs["columns"] = json.dumps(run.history_columns)
     data = buffer.getbuffer()
@@ -92,15 +97,18 @@ def load(path):
     """
     with _open(path) as file:
         model = _read_model(file, path)
-        description, state = json.loads(file.attrs["optimizer"]), json.loads(file.attrs["run"])
-        optimizer = _named(OPTIMIZERS, description["name"], path)(model.parameters, **description["settings"])
-        optimizer.t = description["t"]
-        for moment, arrays in optimizer.moments.items():
-            for name, array in arrays.items():
-                file[f"moments/{moment}/{name}"].read_direct(array)
+        state, optimizer = json.loads(file.attrs["run"]), None
+        if "optimizer" in file.attrs:
+            description = json.loads(file.attrs["optimizer"])
+            optimizer = _named(OPTIMIZERS, description["name"], path)(model.parameters, **description["settings"])
+            optimizer.t = description["t"]
+            for moment, arrays in optimizer.moments.items():
+                for name, array in arrays.items():
+                    file[f"moments/{moment}/{name}"].read_direct(array)
         rng = np.random.default_rng()
         rng.bit_generator.state = state["rng"]
-        return Run(model, optimizer, rng, state["step"], file["history"][()].tolist(), state["settings"])
+        return Run(model, optimizer, rng, state["step"], file["history"][()].tolist(), state.get("scores", []),
+                   state["settings"])
 
 
 def load_model(path):

@@ -12,6 +12,7 @@ import numpy as np
 from tinybvae.layers import Linear
 from tinybvae.optimizers import Adam
 
+NAMES = {"mig": "MIG", "factor_vae": "FactorVAE", "beta_vae": "BetaVAE", "sap": "SAP", "dci": "DCI"}
 WEAK = 0.1     # a latent that knows less than this share of every factor gets no name,
 UNUSED = 0.05  # nor one with less KL than this, in nats: its mean may follow a factor, but the decoder cannot see it
 TRAIN, TEST = 10_000, 5_000  # votes that the FactorVAE and BetaVAE scores learn from, and are measured on
@@ -20,10 +21,15 @@ BINS, LEAF = 64, 20          # of the forest: cuts of a latent into parts of equ
 
 
 def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=25):
-    """Images drawn with replacement: their classes (samples, K), and mean and logvar (samples, D) of q(z|x)."""
+    """Images drawn with replacement: their classes (samples, K), and mean and logvar (samples, D) of q(z|x).
+
+    Raises FloatingPointError if one is not finite.
+    """
     index = np.random.default_rng(seed).integers(len(sprites), size=samples)
     batches = [model.encode(sprites.images(index[start:start + batch_size])) for start in range(0, samples, batch_size)]
     mean, logvar = (np.concatenate(arrays) for arrays in zip(*batches))
+    if not np.isfinite([mean, logvar]).all():
+        raise FloatingPointError("some latents are not finite: try a lower learning rate")
     return sprites.classes(index), mean, logvar
 
 
@@ -67,10 +73,17 @@ def name_latents(shares, kl, factor_names):
 
 
 def scores(codes, classes):
-    """All five: {"mig": …, "factor_vae": …, "beta_vae": …, "sap": …, "dci": …}, from at least 1,000 samples."""
-    return {"mig": mutual_information_gap(known_shares(codes, classes)), "factor_vae": factor_vae_score(codes, classes),
-            "beta_vae": beta_vae_score(codes, classes), "sap": separated_predictability(codes, classes),
-            "dci": dci(codes, classes)["disentanglement"]}
+    """The scores of NAMES; of DCI, the disentanglement."""
+    values = (mutual_information_gap(known_shares(codes, classes)), factor_vae_score(codes, classes),
+              beta_vae_score(codes, classes), separated_predictability(codes, classes),
+              dci(codes, classes)["disentanglement"])
+    return dict(zip(NAMES, values))
+
+
+def evaluate(model, sprites, samples=10_000):
+    """The scores of a model's posterior means, on images drawn with replacement."""
+    classes, mean, _ = encode_samples(model, sprites, samples)
+    return scores(mean, classes)
 
 
 def factor_vae_score(codes, classes, seed=0):
@@ -198,7 +211,7 @@ def dci(codes, classes, seed=0):
         sums = rows.sum(axis=1, keepdims=True)
         p = np.divide(rows, sums, out=np.zeros_like(rows), where=sums > 0)
         nats = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
-        return float(np.average(1 - nats / np.log(rows.shape[1]), weights=sums[:, 0])) if sums.any() else 0.0
+        return float(np.average(1 - nats / np.log(max(rows.shape[1], 2)), weights=sums[:, 0])) if sums.any() else 0.0
 
     return {"importance": importance, "disentanglement": focus(importance), "completeness": focus(importance.T),
             "informativeness": float(np.mean([right for _, right in grown]))}

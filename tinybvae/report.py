@@ -27,7 +27,7 @@ pre {background: #f4f4f4; padding: .8rem; overflow-x: auto}
 def write_report(run, sprites, folder, command):
     """Write FILES and z0.gif … into `folder`: each is replaced whole, and the same run gives the same bytes.
 
-    `command` is shown as what made the run. Returns the metrics.
+    Without a history there are no curves. `command` is shown as what made the run. Returns the metrics.
     """
     model = run.model
     mean, latents, measured = describe(run, sprites)
@@ -38,7 +38,7 @@ def write_report(run, sprites, folder, command):
     files = {
         "history.csv": _history_csv(run),
         "metrics.json": json.dumps(measured, indent=1).encode(),
-        "loss.png": figures.curves(run.history, run.history_columns),
+        **({"loss.png": figures.curves(run.history, run.history_columns)} if run.history else {}),
         "reconstructions.png": figures.reconstructions(model, sprites.images(some)),
         "traversals.png": figures.traversals(model, mean, order, labels),
         "traversals.gif": figures.traversal_gif(model, mean, order),
@@ -71,7 +71,18 @@ def describe(run, sprites):
         "step": run.step, "mig": metrics.mutual_information_gap(shares), "kl": float(kl.sum()),
         "reconstruction": last.get("reconstruction"), "latents": latents,
         "shares": {name: share.tolist() for name, share in zip(sprites.factor_names, shares.T)},
-        "settings": run.settings}
+        "scores": run.scores, "settings": run.settings}
+
+
+def summary(measured):
+    """What `write_report` returns, as text: a line a latent, by KL, then the last scores."""
+    lines = [f"{'z':>3}  {'factor':12} share  variance  KL (nats)"]
+    for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
+        lines.append("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
+    for row in measured["scores"][-1:]:
+        lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items())
+                     + f" after {row['step']} steps")
+    return "\n".join(lines)
 
 
 def nearest(sprites, classes, part=2 ** 15):
@@ -101,6 +112,8 @@ def _page(measured, order, files, command):
         f'<td class="number">{latent["share"]:.2f}<td class="number">{latent["variance"]:.2g}'
         f'<td class="number">{latent["kl"]:.2f}</tr>\n'
         for latent in (measured["latents"][d] for d in order))
+    scores = "".join(f'<tr><td class="number">{row["step"]:,}' + "".join(
+        f'<td class="number">{row[name]:.3f}' for name in metrics.NAMES) + "</tr>\n" for row in measured["scores"])
     settings = "".join(f"<tr><td>{html.escape(name)}<td>{html.escape(str(value))}</tr>\n"
                        for name, value in measured["settings"].items())
     return f"""<!doctype html>
@@ -115,12 +128,16 @@ share: mutual information, as a part of the factor's entropy ("?" where that is 
 {metrics.UNUSED}); variance: of q(z|x) at that image, near 1 where the latent is unused. MIG {measured["mig"]:.3f}.</p>
 <table><tr><th>z<th>GIF<th>parameter<th>share<th>variance<th>KL (nats)</tr>
 {rows}</table>
+<h2>Scores</h2>
+<p>Of 10,000 images' posterior means (<code>metrics.py</code>).</p>
+<table><tr><th>step<th>{"<th>".join(metrics.NAMES.values())}</tr>
+{scores}</table>
 <h2>Reconstructions</h2>
 {image("reconstructions.png")}
 <h2>Traversals, by KL</h2>
 {image("traversals.png")}
 <h2>Curves</h2>
-{image("loss.png")}
+{image("loss.png") if "loss.png" in files else "Not in this checkpoint."}
 <h2>Configuration</h2>
 <table>{settings}</table>
 </html>

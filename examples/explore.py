@@ -1,0 +1,33 @@
+"""A trained model's pictures, report and scores, from its checkpoint: python examples/explore.py"""
+
+import shlex
+import sys
+from pathlib import Path
+
+import tinybvae as tb
+from tinybvae.commandline import Parser, path
+from tinybvae.report import summary
+
+PRETRAINED = Path(__file__).parent / "pretrained/dsprites.h5"
+
+
+def main():
+    parser = Parser(description=__doc__)
+    parser.add_argument("checkpoint", type=path, nargs="?", default=str(PRETRAINED), help="(default %(default)s)")
+    parser.add_argument("--data", type=path, help="DeepMind's dsprites .npz or .hdf5; without it, images are rendered")
+    parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/explore", help="(default %(default)s)")
+    options = parser.parse_args()
+    out = Path(options.out)
+    try:
+        if (out / "checkpoint.h5").exists():
+            raise ValueError(f"--out {out} holds a run, whose report would be overwritten: give another folder")
+        run, sprites = tb.load(options.checkpoint), tb.DSprites(options.data)
+        out.mkdir(parents=True, exist_ok=True)
+        measured = tb.write_report(run, sprites, out, f"python {shlex.join(sys.argv)}")
+    except (ValueError, ArithmeticError, MemoryError, OSError) as error:
+        parser.error(str(error))
+    print(f"{summary(measured)}\nsee {out / 'report.html'}")
+
+
+if __name__ == "__main__":
+    main()

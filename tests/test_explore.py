@@ -1,0 +1,67 @@
+"""examples/evaluate.py and examples/explore.py, on a checkpoint of weights alone, and given wrong input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+import tinybvae as tb
+
+pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="half a minute a run without Numba's compiler")
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning"}
+
+
+def example(name, *options):
+    return subprocess.run([sys.executable, ROOT / f"examples/{name}.py", *map(str, options)], env=ENVIRONMENT,
+                          capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.h5"
+    tb.save(tb.Run(tb.BetaVAE(3, seed=1), None, np.random.default_rng(0), step=7, settings={"seed": 1}), path)
+    return path
+
+
+def test_evaluate(checkpoint):
+    done = example("evaluate", checkpoint)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(checkpoint.with_suffix(".scores.json").read_text())
+    assert scores == tb.metrics.evaluate(tb.load_model(checkpoint), tb.DSprites())
+    assert list(scores) == ["mig", "factor_vae", "beta_vae", "sap", "dci"]
+    for title, score in zip(("MIG", "FactorVAE", "BetaVAE", "SAP", "DCI"), scores.values()):
+        assert f"{title:10} {score:.3f}" in done.stdout
+
+
+def test_explore(checkpoint, tmp_path):
+    done = example("explore", checkpoint, "--out", tmp_path / "a" / "b")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "a/b").iterdir()} == {
+        "history.csv", "metrics.json", "reconstructions.png", "traversals.png", "traversals.gif", "report.html",
+        "z0.gif", "z1.gif", "z2.gif"}
+    assert "variance" in done.stdout and json.loads((tmp_path / "a/b/metrics.json").read_text())["step"] == 7
+
+
+def test_explore_keeps_the_report_of_a_run(checkpoint, tmp_path):
+    (tmp_path / "checkpoint.h5").write_bytes(checkpoint.read_bytes())
+    done = example("explore", checkpoint, "--out", tmp_path)
+    assert done.returncode == 2 and "holds a run" in done.stderr and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("command", ["evaluate", "explore"])
+def test_wrong_input(checkpoint, tmp_path, command):
+    (tmp_path / "notes.txt").write_text("mine")
+    for options, message in [
+            ([tmp_path / "none.h5"], "none.h5: no such checkpoint file"),
+            ([tmp_path / "notes.txt"], "notes.txt: not a tinybvae checkpoint"),
+            ([checkpoint, "--data", tmp_path / "notes.txt"], "notes.txt: neither a whole .npz nor"),
+            ([checkpoint, "--out", tmp_path / "notes.txt/there"], "notes.txt")]:
+        done = example(command, *options)
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
