@@ -4,6 +4,7 @@ Numba keeps what it has compiled, by file and name, and compiles it again if the
 changes of another file from which a kernel has parts: so the name says which versions of those a kernel was made with.
 """
 
+import functools
 import pkgutil
 import warnings
 import zlib
@@ -22,10 +23,15 @@ def _compiler(**options):
         except RuntimeError as error:  # Numba's "no locator available"
             if "cannot cache" not in str(error):
                 raise
-            warnings.warn("no folder to keep compiled kernels in: this process compiles its own, in about 20 seconds "
-                          "(set NUMBA_CACHE_DIR to a folder that can be written to)", RuntimeWarning)
+            _warn_of_no_folder()
             return numba.njit(error_model="numpy", **options)(function)
     return decorate
+
+
+@functools.cache  # once, whatever other modules do to Python's own memory of warnings
+def _warn_of_no_folder():
+    warnings.warn("no folder to keep compiled kernels in: this process compiles its own, in about 20 seconds "
+                  "(set NUMBA_CACHE_DIR to a folder that can be written to)", RuntimeWarning)
 
 
 jit = _compiler(forceinline=True)
