@@ -7,9 +7,9 @@ while they grow. `tile` holds ROWS × lanes of them, and each of its steps,
     sum[r, :] += a[m + r, k] · b[k, n : n + lanes]    for each r < ROWS
 
 fetches one vector of b and ROWS numbers of a for ROWS × lanes multiply-adds. Numba keeps local variables in registers,
-but not elements of arrays, and has no type for a vector. `Vector` adds one: VECTOR bytes of neighbours in an array. On
-AVX-512 it takes two of 32 registers and the sums 16, on AVX2 one of 16 and the sums 8; LLVM finds a way on others. The
-multiply-adds of a step do not wait for each other, and 8 of them have to be under way to keep a core busy.
+but not elements of arrays, and has no type for a vector. `Vector` adds one: VECTOR bytes of neighbours in an array, two
+registers. On AVX-512 the sums of 8 rows take 16 of 32 registers, on AVX2 those of 4 rows 8 of 16; LLVM finds a way on
+others. A step's multiply-adds do not wait for each other, and 8 of them have to be under way to keep a core busy.
 
 float32 and float64 run the same source.
 """
@@ -25,8 +25,7 @@ from numba.np.arrayobj import make_array
 
 from tinybvae.compiler import jit
 
-VECTOR = 128 if binding.get_host_cpu_features().get("avx512f") else 32  # bytes: two registers, or one of AVX2's
-ROWS = 8
+VECTOR, ROWS = (128, 8) if binding.get_host_cpu_features().get("avx512f") else (64, 4)
 
 
 class Vector(types.Type):
@@ -123,18 +122,20 @@ def tile(a, m, b, n, c, K, add):
         c1 = add_multiple(c1, a, (m + 1, k), row)
         c2 = add_multiple(c2, a, (m + 2, k), row)
         c3 = add_multiple(c3, a, (m + 3, k), row)
-        c4 = add_multiple(c4, a, (m + 4, k), row)
-        c5 = add_multiple(c5, a, (m + 5, k), row)
-        c6 = add_multiple(c6, a, (m + 6, k), row)
-        c7 = add_multiple(c7, a, (m + 7, k), row)
+        if ROWS == 8:
+            c4 = add_multiple(c4, a, (m + 4, k), row)
+            c5 = add_multiple(c5, a, (m + 5, k), row)
+            c6 = add_multiple(c6, a, (m + 6, k), row)
+            c7 = add_multiple(c7, a, (m + 7, k), row)
     _put(c, (m, n), c0, add)
     _put(c, (m + 1, n), c1, add)
     _put(c, (m + 2, n), c2, add)
     _put(c, (m + 3, n), c3, add)
-    _put(c, (m + 4, n), c4, add)
-    _put(c, (m + 5, n), c5, add)
-    _put(c, (m + 6, n), c6, add)
-    _put(c, (m + 7, n), c7, add)
+    if ROWS == 8:
+        _put(c, (m + 4, n), c4, add)
+        _put(c, (m + 5, n), c5, add)
+        _put(c, (m + 6, n), c6, add)
+        _put(c, (m + 7, n), c7, add)
 
 
 @jit
