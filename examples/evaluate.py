@@ -12,7 +12,8 @@ def main():
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", type=path, help="of examples/train_dsprites.py")
     parser.add_argument("--data", type=path, help="DeepMind's dsprites .npz or .hdf5; without it, images are rendered")
-    parser.add_argument("--out", type=path, metavar="FILE", help="JSON (default: the checkpoint's name, with .scores.json)")
+    parser.add_argument("--out", type=path, metavar="FILE",
+                        help="JSON (default: the checkpoint's name, with .scores.json)")
     options = parser.parse_args()
     out = Path(options.out or Path(options.checkpoint).with_suffix(".scores.json"))
     try:
