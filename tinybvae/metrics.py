@@ -227,20 +227,21 @@ def _forest(x, labels, rng, trees=10):
     values, labels = np.unique(labels, return_inverse=True)
     K, (N, D) = len(values), x.shape
     importance, votes = np.zeros(D), np.zeros((N, K))
+    n_log_n = np.arange(N + 1) * np.log(np.maximum(np.arange(N + 1), 1))
 
     def nats(counts):
         """n · H of n labels with these counts (…, K)."""
-        n = counts.sum(axis=-1)
-        return n * np.log(np.maximum(n, 1)) - (counts * np.log(np.maximum(counts, 1))).sum(axis=-1)
+        return n_log_n[counts.sum(axis=-1)] - n_log_n[counts].sum(axis=-1)
 
     def grow(train, test):
         counts = np.bincount(labels[train], minlength=K)
         gain = 0
         if len(train) >= 2 * LEAF:
+            here = nats(counts)
             for d in rng.permutation(D)[:math.ceil(math.sqrt(D))]:
                 table = np.bincount(x[train, d] * K + labels[train], minlength=BINS * K).reshape(BINS, K)
                 left = table.cumsum(axis=0)
-                gains = nats(counts) - nats(left) - nats(counts - left)
+                gains = here - nats(left) - nats(counts - left)
                 if gains.max() > gain + 1e-9:
                     gain, latent, cut = gains.max(), d, gains.argmax()
         if gain:
