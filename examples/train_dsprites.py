@@ -12,44 +12,56 @@ import numpy as np
 
 import tinybvae as tb
 from tinybvae.checkpoint import OPTIMIZERS
-from tinybvae.commandline import Parser, nonnegative_float, path, positive_float, positive_int, seed
+from tinybvae.commandline import Parser, nonnegative_float, path, positive_float, positive_int, schedule, seed, text
 from tinybvae.report import FILES, summary
 from tinybvae.vae import ARCHITECTURES
 
-DEFAULTS = {"steps": 12_000, "batch_size": 64, "learning_rate": 5e-4, "latents": 10, "seed": 0,
-            "objective": "capacity", "gamma": 100.0, "capacity": 20.0, "anneal_steps": 12_000, "anneal_power": 2.0,
-            "beta": 4.0, "architecture": "burgess2018", "optimizer": "Adam", "data": None, "checkpoint_every": 1000,
-            "evaluate_every": None}
+# Squeeze until x, y and size have a latent each; open for orientation; squeeze again, which puts them back in order; then
+# let orientation and shape return beside them. A large epsilon keeps ReLUs alive at the squeezes' high rate.
+DEFAULTS = {
+    "steps": 25_000, "batch_size": 64,
+    "learning_rate": schedule("0:1e-4,100:4e-3,1650:4e-3,1750:1e-3,6200:1e-3,6300:4e-3,8800:4e-3,8900:1e-3,15000:1e-3,"
+                              "25000:5e-5"),
+    "epsilon": schedule("0:1,1650:1,1750:1e-8,6200:1e-8,6300:1,8800:1,8900:1e-8"),
+    "latents": 10, "seed": 0, "objective": "capacity",
+    "gamma": schedule("0:100,1000:100,1300:8,1500:8,1600:.05,6000:.05,6200:.2,6500:100,6900:100,8500:8,8800:8,8900:1,"
+                      "11800:1,13800:6,25000:6"),
+    "capacity": 10.0, "anneal_steps": 25_000, "anneal_power": 2.0, "beta": 4.0, "architecture": "burgess2018",
+    "optimizer": "Adam", "data": None, "checkpoint_every": 1000, "evaluate_every": None}
 PRESETS = {
-    "seed": {"steps": 100_000, "gamma": 100.0, "capacity": 20.0, "anneal_steps": 100_000, "anneal_power": 1.0},
-    "burgess2018": {"steps": 100_000, "gamma": 1000.0, "capacity": 25.0, "anneal_steps": 100_000, "anneal_power": 1.0},
-    "higgins2017": {"steps": 100_000, "objective": "beta", "beta": 4.0, "architecture": "higgins2017",
-                    "optimizer": "Adagrad", "learning_rate": 1e-2},
+    "seed": {"steps": 100_000, "learning_rate": 5e-4, "epsilon": 1e-8,
+             "gamma": 100.0, "capacity": 20.0, "anneal_steps": 100_000, "anneal_power": 1.0},
+    "burgess2018": {"steps": 100_000, "learning_rate": 5e-4, "epsilon": 1e-8,
+                    "gamma": 1000.0, "capacity": 25.0, "anneal_steps": 100_000, "anneal_power": 1.0},
+    "higgins2017": {"steps": 100_000, "learning_rate": 1e-2, "epsilon": 1e-10, "objective": "beta", "beta": 4.0,
+                    "architecture": "higgins2017", "optimizer": "Adagrad"},
 }
 OBJECTIVES = {"capacity": (tb.capacity_objective, ("gamma", "capacity", "anneal_steps", "anneal_power")),
               "beta": (tb.beta_objective, ("beta",))}
 MOST_IMAGES = math.prod(tb.DSprites.factor_sizes)
+LATER = ("evaluate_every", "epsilon")  # options that checkpoints of version 0.1 lack
 MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
-LATER = {"evaluate_every": None}  # options that checkpoints of version 0.1 lack, and what those were made with
 
 
 def parse(parser):
     """The options given, by name; what was not given is absent."""
     def add(option, help="", **how):
         default = DEFAULTS.get(option.removeprefix("--").replace("-", "_"))
-        parser.add_argument(option, help=f"{help} (default {default})" if default is not None else help, **how)
+        parser.add_argument(option, help=f"{help} (default {text(default)})" if default is not None else help, **how)
 
     add("--steps", type=positive_int)
     add("--batch-size", type=positive_int)
-    add("--learning-rate", type=positive_float)
+    add("--learning-rate", type=schedule)
+    add("--epsilon", "the optimizer's", type=schedule)
     add("--latents", type=positive_int)
     add("--seed", "of the weights, the images' order and the noise", type=seed)
     add("--objective", "capacity: gamma |KL - C| (Burgess et al.); beta: beta KL (Higgins et al.)", choices=OBJECTIVES)
-    add("--gamma", type=positive_float)
+    add("--gamma", "a number, or points step:value,step:value,... of which log(gamma) goes straight from one to the next; "
+                   "so may the learning rate, epsilon and beta be", type=schedule)
     add("--capacity", "C's last value", type=nonnegative_float, metavar="NATS")
     add("--anneal-steps", "steps in which C rises from 0", type=positive_int)
     add("--anneal-power", "C rises as (step / anneal-steps) to this power", type=positive_float)
-    add("--beta", type=positive_float)
+    add("--beta", type=schedule)
     add("--preset", "published settings (seed: those of miyosuda's disentangled_vae; steps and batch size are ours "
                     "where a paper names none); other options override them", choices=PRESETS)
     add("--data", "DeepMind's dsprites .npz or .hdf5; without it, images are rendered on demand", type=path)
@@ -90,7 +102,8 @@ def fresh(out, preset, given):
                              f"give another folder")
     settings = configuration(DEFAULTS, preset, given)
     model = tb.BetaVAE(settings["latents"], settings["seed"], architecture=ARCHITECTURES[settings["architecture"]])
-    optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters, learning_rate=settings["learning_rate"])
+    optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters, learning_rate=settings["learning_rate"],
+                                                  epsilon=settings["epsilon"])
     rng = np.random.default_rng([settings["seed"], 1])  # another stream than the weights'
     return tb.Run(model, optimizer, rng, settings=settings)
 
@@ -100,14 +113,14 @@ def resumed(checkpoint, preset, given):
     run = tb.load(checkpoint)
     if run.optimizer is None:
         raise ValueError(f"{checkpoint} holds weights only: give another --out")
-    for name, value in LATER.items():
-        run.settings.setdefault(name, value)
+    for name in LATER:  # than version 0.1
+        run.settings.setdefault(name, run.optimizer.settings.get(name))
     if not run.settings.keys() >= configuration(DEFAULTS, {}, {"objective": run.settings.get("objective")}).keys():
         raise ValueError(f"{checkpoint} was not made by this command: give another --out")
     settings = configuration(run.settings, preset, given)
     for name, value in settings.items():
         if name not in MAY_CHANGE and run.settings.get(name) != value:
-            raise ValueError(f"{checkpoint} was made with {name} {run.settings.get(name)}, not {value}: "
+            raise ValueError(f"{checkpoint} was made with {name} {text(run.settings.get(name))}, not {text(value)}: "
                              f"resume it without that option, or give another --out")
     if settings["steps"] < run.step:
         raise ValueError(f"{checkpoint} is at step {run.step} already: give --steps of at least that")
@@ -119,7 +132,7 @@ def command(settings):
     """The command line that makes a run with these settings, every one spelled out."""
     shown = [f"--preset {settings['architecture']}"] if settings["architecture"] != DEFAULTS["architecture"] else []
     hidden = ("architecture", "optimizer", "checkpoint_every", "evaluate_every")
-    shown += [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in settings.items()
+    shown += [f"--{name.replace('_', '-')} {shlex.quote(text(value))}" for name, value in settings.items()
               if name not in hidden and value is not None]
     return " ".join(["python examples/train_dsprites.py", *shown])
 

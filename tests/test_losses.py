@@ -90,6 +90,13 @@ def test_capacity_objective_on_both_sides(kl, penalty, slope):
     assert objective(kl, step=250) == (penalty, slope)  # C = 5
 
 
+def test_prices_that_change():
+    points = [(0, 8), (10, 2)]
+    assert tb.beta_objective(points)(3.0, step=5) == pytest.approx((12, 4), rel=1e-14)
+    capacity = tb.capacity_objective(points, capacity=20.0, anneal_steps=10)  # at step 5, C = 10
+    assert capacity(3.0, step=5) == pytest.approx((28, -4), rel=1e-14)
+
+
 def test_capacity_rises_and_stays():
     linear = tb.capacity_objective(capacity=20.0, anneal_steps=1000)
     slow = tb.capacity_objective(capacity=20.0, anneal_steps=1000, anneal_power=2)
@@ -98,7 +105,7 @@ def test_capacity_rises_and_stays():
 
 
 @pytest.mark.parametrize("make, settings", [
-    (tb.beta_objective, {"beta": 0}), (tb.beta_objective, {"beta": float("nan")}),
+    (tb.beta_objective, {"beta": 0}), (tb.beta_objective, {"beta": [(0, 1), (0, 2)]}), (tb.beta_objective, {"beta": float("nan")}),
     (tb.capacity_objective, {"gamma": -1}), (tb.capacity_objective, {"capacity": -1}),
     (tb.capacity_objective, {"capacity": float("nan")}), (tb.capacity_objective, {"anneal_steps": 0}),
     (tb.capacity_objective, {"anneal_power": float("inf")})])

@@ -42,16 +42,37 @@ def test_adagrad():
 
 
 @pytest.mark.parametrize("optimizer", [tb.Adam, tb.Adagrad])
+def test_a_schedule_counts_the_updates_done(optimizer):
+    """An update takes the rate and the ε that a fresh optimizer, with the same moments, would be given as numbers."""
+    p = np.ones(3)
+    scheduled = optimizer({"p": p}, learning_rate=[(0, .1), (2, .001)], epsilon=[(1, 1), (2, 100)])
+    for rate, epsilon in [(.1, 1), (.01, 1), (.001, 100), (.001, 100)]:
+        q = p.copy()
+        fixed = optimizer({"p": q}, learning_rate=rate, epsilon=epsilon)
+        fixed.t = scheduled.t
+        fixed.moments = {m: {"p": arrays["p"].copy()} for m, arrays in scheduled.moments.items()}
+        for o in (scheduled, fixed):
+            o.update({"p": np.array([.3, -2., 5.])})
+        np.testing.assert_allclose(p, q, rtol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [tb.Adam, tb.Adagrad])
 @pytest.mark.parametrize("rate", [0, -1e-3, float("nan"), float("inf")])
 def test_rates_that_are_none(optimizer, rate):
     with pytest.raises(ValueError, match="learning_rate must be positive and finite"):
         optimizer({"p": np.ones(2)}, rate)
 
 
-@pytest.mark.parametrize("setting", [{"beta1": 1}, {"beta2": -.1}, {"beta2": float("nan")}, {"epsilon": -1}])
+@pytest.mark.parametrize("setting", [{"beta1": 1}, {"beta2": -.1}, {"beta2": float("nan")}])
 def test_settings_out_of_range(setting):
     with pytest.raises(ValueError, match=f"{[*setting][0]} must lie in"):
         tb.Adam({"p": np.ones(2)}, **setting)
+
+
+def test_epsilon_may_be_0_but_not_less():
+    assert tb.Adam({"p": np.ones(2)}, epsilon=0).settings["epsilon"] == 0
+    with pytest.raises(ValueError, match="epsilon must be positive"):
+        tb.Adam({"p": np.ones(2)}, epsilon=-1)
 
 
 def test_parameters_that_are_not_contiguous():

@@ -3,6 +3,8 @@
 import argparse
 import math
 
+from tinybvae.schedule import checked
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line, without the usage."""
@@ -21,6 +23,24 @@ def seed(text):
 
 def positive_float(text):
     return _checked(float, text, lambda number: 0 < number < math.inf, "a positive number")
+
+
+def schedule(text):
+    """A number, or points step:value with commas between them, as `tinybvae.schedule` takes them."""
+    wanted = "a positive number, or points step:value,step:value,... with rising steps and positive values"
+    return _checked(_schedule, text, lambda _: True, wanted)
+
+
+def _schedule(text):
+    given = [point.split(":") for point in text.split(",")] if ":" in text else float(text)
+    return checked("it", given)
+
+
+def text(setting):
+    """What the command line takes for a setting: of a schedule's points, what `schedule` reads again."""
+    if isinstance(setting, list):
+        return ",".join(f"{step:.15g}:{value:.15g}" for step, value in setting)
+    return str(setting)
 
 
 def nonnegative_float(text):

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinybvae.compiler import parallel
 from tinybvae.memory import empty
+from tinybvae.schedule import at, checked
 
 
 def sigmoid(logits):
@@ -58,11 +59,12 @@ def gaussian_kl(mean, logvar):
 # is the function of the step that KL is driven to.
 
 def beta_objective(beta=4.0):
-    """β · KL (Higgins et al. 2017, eq. 4). Raises ValueError unless β is positive and finite."""
-    _require_positive(beta=beta)
+    """β · KL (Higgins et al. 2017, eq. 4), β a number or a schedule. Raises ValueError as `schedule.checked` does."""
+    beta = checked("beta", beta)
 
     def objective(kl, step):
-        return beta * kl, beta
+        slope = at(step, beta)
+        return slope * kl, slope
 
     objective.capacity = lambda step: 0.0  # β · KL = β · |KL − 0|
     return objective
@@ -71,10 +73,14 @@ def beta_objective(beta=4.0):
 def capacity_objective(gamma=100.0, capacity=20.0, anneal_steps=100_000, anneal_power=1.0):
     """γ · |KL − C| (Burgess et al. 2018, eq. 8), C = capacity · min(1, step / anneal_steps)^anneal_power nats.
 
-    Power 1 is the paper's linear rise; 2 starts slowly. At KL = C the slope is 0, the middle of −γ and γ.
-    Raises ValueError unless γ, anneal_steps and anneal_power are positive, capacity is at least 0, and all are finite.
+    γ is a number or a schedule. Power 1 is the paper's linear rise; 2 starts slowly. At KL = C the slope is 0, the
+    middle of −γ and γ. Raises ValueError unless γ, anneal_steps and anneal_power are positive, capacity is at least 0,
+    and all are finite.
     """
-    _require_positive(gamma=gamma, anneal_steps=anneal_steps, anneal_power=anneal_power)
+    gamma = checked("gamma", gamma)
+    for name, number in (("anneal_steps", anneal_steps), ("anneal_power", anneal_power)):
+        if not 0 < number < math.inf:
+            raise ValueError(f"{name} must be positive and finite, not {number}")
     if not 0 <= capacity < math.inf:
         raise ValueError(f"capacity must be at least 0 nats and finite, not {capacity}")
 
@@ -82,8 +88,8 @@ def capacity_objective(gamma=100.0, capacity=20.0, anneal_steps=100_000, anneal_
         return capacity * min(1.0, step / anneal_steps) ** anneal_power
 
     def objective(kl, step):
-        excess = kl - annealed(step)
-        return gamma * abs(excess), gamma * float(np.sign(excess))
+        excess, price = kl - annealed(step), at(step, gamma)
+        return price * abs(excess), price * float(np.sign(excess))
 
     objective.capacity = annealed
     return objective
@@ -92,9 +98,3 @@ def capacity_objective(gamma=100.0, capacity=20.0, anneal_steps=100_000, anneal_
 def _require_one_shape(a, b):
     if a.shape != b.shape:
         raise ValueError(f"the arrays must have one shape, not {a.shape} and {b.shape}")
-
-
-def _require_positive(**numbers):
-    for name, number in numbers.items():
-        if not 0 < number < math.inf:
-            raise ValueError(f"{name} must be positive and finite, not {number}")
