@@ -16,25 +16,15 @@ from tinybvae.commandline import Parser, nonnegative_float, path, positive_float
 from tinybvae.report import FILES, summary
 from tinybvae.vae import ARCHITECTURES
 
-# Squeeze until x, y and size have a latent each; open for orientation; squeeze again, which puts them back in order; then
-# let orientation and shape return beside them. A large epsilon keeps ReLUs alive at the squeezes' high rate.
-DEFAULTS = {
-    "steps": 25_000, "batch_size": 64,
-    "learning_rate": schedule("0:1e-4,100:4e-3,1650:4e-3,1750:1e-3,6200:1e-3,6300:4e-3,8800:4e-3,8900:1e-3,15000:1e-3,"
-                              "25000:5e-5"),
-    "epsilon": schedule("0:1,1650:1,1750:1e-8,6200:1e-8,6300:1,8800:1,8900:1e-8"),
-    "latents": 10, "seed": 0, "objective": "capacity",
-    "gamma": schedule("0:100,1000:100,1300:8,1500:8,1600:.05,6000:.05,6200:.2,6500:100,6900:100,8500:8,8800:8,8900:1,"
-                      "11800:1,13800:6,25000:6"),
-    "capacity": 10.0, "anneal_steps": 25_000, "anneal_power": 2.0, "beta": 4.0, "architecture": "burgess2018",
-    "optimizer": "Adam", "data": None, "checkpoint_every": 1000, "evaluate_every": None}
+DEFAULTS = {"steps": 12_000, "batch_size": 64, "learning_rate": 5e-4, "epsilon": 1e-8, "latents": 10, "seed": 0,
+            "objective": "capacity", "gamma": 100.0, "capacity": 20.0, "anneal_steps": 12_000, "anneal_power": 2.0,
+            "beta": 4.0, "architecture": "burgess2018", "optimizer": "Adam", "data": None, "checkpoint_every": 1000,
+            "evaluate_every": None}
 PRESETS = {
-    "seed": {"steps": 100_000, "learning_rate": 5e-4, "epsilon": 1e-8,
-             "gamma": 100.0, "capacity": 20.0, "anneal_steps": 100_000, "anneal_power": 1.0},
-    "burgess2018": {"steps": 100_000, "learning_rate": 5e-4, "epsilon": 1e-8,
-                    "gamma": 1000.0, "capacity": 25.0, "anneal_steps": 100_000, "anneal_power": 1.0},
-    "higgins2017": {"steps": 100_000, "learning_rate": 1e-2, "epsilon": 1e-10, "objective": "beta", "beta": 4.0,
-                    "architecture": "higgins2017", "optimizer": "Adagrad"},
+    "seed": {"steps": 100_000, "gamma": 100.0, "capacity": 20.0, "anneal_steps": 100_000, "anneal_power": 1.0},
+    "burgess2018": {"steps": 100_000, "gamma": 1000.0, "capacity": 25.0, "anneal_steps": 100_000, "anneal_power": 1.0},
+    "higgins2017": {"steps": 100_000, "objective": "beta", "beta": 4.0, "architecture": "higgins2017",
+                    "optimizer": "Adagrad", "learning_rate": 1e-2, "epsilon": 1e-10},
 }
 OBJECTIVES = {"capacity": (tb.capacity_objective, ("gamma", "capacity", "anneal_steps", "anneal_power")),
               "beta": (tb.beta_objective, ("beta",))}
@@ -52,12 +42,11 @@ def parse(parser):
     add("--steps", type=positive_int)
     add("--batch-size", type=positive_int)
     add("--learning-rate", type=schedule)
-    add("--epsilon", "the optimizer's", type=schedule)
+    add("--epsilon", "the optimizer's: what it adds to the root of the squared gradients' mean", type=schedule)
     add("--latents", type=positive_int)
     add("--seed", "of the weights, the images' order and the noise", type=seed)
     add("--objective", "capacity: gamma |KL - C| (Burgess et al.); beta: beta KL (Higgins et al.)", choices=OBJECTIVES)
-    add("--gamma", "a number, or points step:value,step:value,... of which log(gamma) goes straight from one to the next; "
-                   "so may the learning rate, epsilon and beta be", type=schedule)
+    add("--gamma", type=schedule)
     add("--capacity", "C's last value", type=nonnegative_float, metavar="NATS")
     add("--anneal-steps", "steps in which C rises from 0", type=positive_int)
     add("--anneal-power", "C rises as (step / anneal-steps) to this power", type=positive_float)
@@ -138,7 +127,9 @@ def command(settings):
 
 
 def main():
-    parser = Parser(argument_default=argparse.SUPPRESS, description=__doc__)
+    parser = Parser(argument_default=argparse.SUPPRESS, description=__doc__, epilog="--gamma, --beta, --learning-rate "
+                    "and --epsilon take a number or a schedule, step:value,step:value,...: straight in the value's "
+                    "logarithm between two points, level beyond them.")
     given = parse(parser)
     out, resume = Path(given.pop("out", "runs/dsprites")), given.pop("resume", False)
     threads = given.pop("threads", numba.config.NUMBA_NUM_THREADS)

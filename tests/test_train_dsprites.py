@@ -180,16 +180,17 @@ def test_options_reach_the_run(tmp_path):
     index = np.arange(0, 700_000, 10_000)
     classes = np.insert(tb.DSprites().classes(index), 0, 0, axis=1)
     np.savez(tmp_path / "some.npz", imgs=tb.DSprites().images(index)[..., 0].astype(np.uint8), latents_classes=classes)
-    done = run("--preset", "burgess2018", "--objective", "beta", "--beta", 3, "--learning-rate", 1e-30, "--seed", 7,
-               "--steps", 1, "--batch-size", 5, "--latents", 2, "--data", tmp_path / "some.npz",
-               "--out", tmp_path / "run")
+    done = run("--preset", "burgess2018", "--objective", "beta", "--beta", "0:3,9:30", "--learning-rate", 1e-30,
+               "--epsilon", "5:.5", "--seed", 7, "--steps", 1, "--batch-size", 5, "--latents", 2,
+               "--data", tmp_path / "some.npz", "--out", tmp_path / "run")
     assert done.returncode == 0 and "70 images" in done.stdout, done.stderr
     back, start = tb.load(tmp_path / "run/checkpoint.h5"), tb.BetaVAE(2, seed=7)
     for name, p in start.parameters.items():
         np.testing.assert_allclose(back.model.parameters[name], p, atol=1e-20)
     (_, total, reconstruction, kl, *_), = back.history
     assert total == pytest.approx(reconstruction + 3 * kl) and kl > 0
-    assert back.settings["beta"] == 3 and "gamma" not in back.settings and back.settings["batch_size"] == 5
+    assert back.settings["beta"] == [[0, 3], [9, 30]] and back.optimizer.settings["epsilon"] == [[5, .5]]
+    assert "gamma" not in back.settings and back.settings["batch_size"] == 5 and "--beta 0:3,9:30" in done.stdout
 
 
 WRONG = [
@@ -202,6 +203,9 @@ WRONG = [
     (["--threads", "100000"], "--threads 100000: at most"),
     (["--learning-rate", "nan"], "--learning-rate: must be a positive number, not 'nan'"),
     (["--gamma", "-1"], "--gamma: must be"),
+    (["--gamma", "0:1,0:2"], "--gamma: must be a positive number, or points step:value,step:value,... with rising"),
+    (["--learning-rate", "0:1e-3,5:"], "--learning-rate: must be"),
+    (["--epsilon", "5:0"], "--epsilon: must be"),
     (["--capacity", "inf"], "--capacity: must be"),
     (["--anneal-steps", "0"], "--anneal-steps: must be"),
     (["--beta", "4"], "--beta belongs to --objective beta"),
@@ -230,6 +234,7 @@ def test_wrong_input(tmp_path, options, message):
 
 @pytest.mark.parametrize("change, message", [
     (["--gamma", "50"], "was made with gamma 100.0, not 50.0"),
+    (["--epsilon", "0:1,5:2"], "was made with epsilon 1e-08, not 0:1,5:2: resume it without that option"),
     (["--beta", "4"], "--beta belongs to --objective beta"),
     (["--preset", "burgess2018", "--steps", "25"], "was made with gamma 100.0, not 1000.0"),
     (["--steps", "20"], "is at step 25 already"),
