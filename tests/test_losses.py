@@ -105,7 +105,8 @@ def test_capacity_rises_and_stays():
 
 
 @pytest.mark.parametrize("make, settings", [
-    (tb.beta_objective, {"beta": 0}), (tb.beta_objective, {"beta": [(0, 1), (0, 2)]}), (tb.beta_objective, {"beta": float("nan")}),
+    (tb.beta_objective, {"beta": 0}), (tb.beta_objective, {"beta": float("nan")}),
+    (tb.beta_objective, {"beta": [(0, 1), (0, 2)]}), (tb.capacity_objective, {"gamma": [(0, 1), (2, -1)]}),
     (tb.capacity_objective, {"gamma": -1}), (tb.capacity_objective, {"capacity": -1}),
     (tb.capacity_objective, {"capacity": float("nan")}), (tb.capacity_objective, {"anneal_steps": 0}),
     (tb.capacity_objective, {"anneal_power": float("inf")})])

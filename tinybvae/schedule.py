@@ -22,10 +22,11 @@ def checked(name, schedule):
 
     Raises ValueError unless its values are positive and finite, and its points' steps rise.
     """
-    points = np.array(schedule, float)  # or a number
-    if points.ndim and (points.ndim != 2 or points.shape[1] != 2 or not (np.diff(points[:, 0], append=np.inf) > 0).all()):
-        raise ValueError(f"{name} must be a number, or points (step, value) with rising steps, not {schedule}")
-    for value in points.reshape(-1, max(1, points.ndim))[:, -1]:
+    points = np.array(schedule, float)
+    if points.ndim:
+        if points.shape[1:] != (2,) or not (np.diff(points[:, 0], append=np.inf) > 0).all():
+            raise ValueError(f"{name} must be a number, or points (step, value) with rising steps, not {schedule}")
+    for value in points[:, 1] if points.ndim else [points]:
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive and finite, not {value}")
     return points.tolist()
