@@ -201,7 +201,7 @@ WRONG = [
     (["--latents", "0"], "--latents: must be"),
     (["--threads", "0"], "--threads: must be"),
     (["--threads", "100000"], "--threads 100000: at most"),
-    (["--learning-rate", "nan"], "--learning-rate: must be a positive number, not 'nan'"),
+    (["--learning-rate", "nan"], "--learning-rate: must be a positive number, or points step:value,"),
     (["--gamma", "-1"], "--gamma: must be"),
     (["--gamma", "0:1,0:2"], "--gamma: must be a positive number, or points step:value,step:value,... with rising"),
     (["--learning-rate", "0:1e-3,5:"], "--learning-rate: must be"),
