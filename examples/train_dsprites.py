@@ -12,7 +12,7 @@ import numpy as np
 
 import tinybvae as tb
 from tinybvae.checkpoint import OPTIMIZERS
-from tinybvae.commandline import Parser, nonnegative_float, path, positive_float, positive_int, schedule, seed, text
+from tinybvae.commandline import Parser, nonnegative_float, path, positive_float, positive_int, schedule, seed, spelled
 from tinybvae.report import FILES, summary
 from tinybvae.vae import ARCHITECTURES
 
@@ -37,7 +37,7 @@ def parse(parser):
     """The options given, by name; what was not given is absent."""
     def add(option, help="", **how):
         default = DEFAULTS.get(option.removeprefix("--").replace("-", "_"))
-        parser.add_argument(option, help=f"{help} (default {text(default)})" if default is not None else help, **how)
+        parser.add_argument(option, help=f"{help} (default {spelled(default)})" if default is not None else help, **how)
 
     add("--steps", type=positive_int)
     add("--batch-size", type=positive_int)
@@ -109,8 +109,8 @@ def resumed(checkpoint, preset, given):
     settings = configuration(run.settings, preset, given)
     for name, value in settings.items():
         if name not in MAY_CHANGE and run.settings.get(name) != value:
-            raise ValueError(f"{checkpoint} was made with {name} {text(run.settings.get(name))}, not {text(value)}: "
-                             f"resume it without that option, or give another --out")
+            raise ValueError(f"{checkpoint} was made with {name} {spelled(run.settings.get(name))}, not "
+                             f"{spelled(value)}: resume it without that option, or give another --out")
     if settings["steps"] < run.step:
         raise ValueError(f"{checkpoint} is at step {run.step} already: give --steps of at least that")
     run.settings = settings
@@ -121,7 +121,7 @@ def command(settings):
     """The command line that makes a run with these settings, every one spelled out."""
     shown = [f"--preset {settings['architecture']}"] if settings["architecture"] != DEFAULTS["architecture"] else []
     hidden = ("architecture", "optimizer", "checkpoint_every", "evaluate_every")
-    shown += [f"--{name.replace('_', '-')} {shlex.quote(text(value))}" for name, value in settings.items()
+    shown += [f"--{name.replace('_', '-')} {shlex.quote(spelled(value))}" for name, value in settings.items()
               if name not in hidden and value is not None]
     return " ".join(["python examples/train_dsprites.py", *shown])
 

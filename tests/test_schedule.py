@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tinybvae.commandline import schedule, text
+from tinybvae.commandline import schedule, spelled
 from tinybvae.schedule import at, checked
 
 POINTS = checked("rate", [(0, 100), (10, 100), (30, 1)])
@@ -21,9 +21,9 @@ def test_its_logarithm_is_straight_between_points_and_level_beyond(step, value):
 
 
 def test_json_and_the_command_line_give_it_back():
-    assert json.loads(json.dumps(POINTS)) == POINTS == schedule(text(POINTS)) == schedule("0:100,10:1e2,30:1")
-    assert text(POINTS) == "0:100,10:100,30:1"
-    assert schedule(text(5e-4)) == 5e-4
+    assert json.loads(json.dumps(POINTS)) == POINTS == schedule(spelled(POINTS)) == schedule("0:100,10:1e2,30:1")
+    assert spelled(POINTS) == "0:100,10:100,30:1"
+    assert schedule(spelled(5e-4)) == 5e-4
 
 
 @pytest.mark.parametrize("wrong", [0, -1, math.nan, math.inf, [(0, 1), (5, 0)], [(0, math.nan)]])

@@ -36,7 +36,7 @@ def _schedule(text):
     return checked("it", given)
 
 
-def text(setting):
+def spelled(setting):
     """What the command line takes for a setting: of a schedule's points, what `schedule` reads again."""
     if isinstance(setting, list):
         return ",".join(f"{step:.15g}:{value:.15g}" for step, value in setting)
