@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae.commandline import spelled
+from tinybvae.schedule import at
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="a minute a run without Numba's compiler")
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
-from train_dsprites import LATER  # noqa: E402
+from train_dsprites import DEFAULTS, LATER  # noqa: E402
 COMMAND = [sys.executable, str(ROOT / "examples/train_dsprites.py")]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning"}
 SMALL = ["--steps", "25", "--batch-size", "8", "--latents", "6", "--checkpoint-every", "10"]
@@ -62,8 +64,9 @@ def test_history(finished):
     rows = np.array([row.split(",") for row in rows], float)
     assert rows[:, 0].tolist() == [0, 10, 20]
     step, total, reconstruction, kl, capacity, *each = rows.T
-    np.testing.assert_allclose(capacity, 20 * (step / 12_000) ** 2)
-    np.testing.assert_allclose(total, reconstruction + 100 * np.abs(kl - capacity))
+    np.testing.assert_allclose(capacity, DEFAULTS["capacity"] * (step / DEFAULTS["steps"]) ** DEFAULTS["anneal_power"])
+    gamma = [at(s, DEFAULTS["gamma"]) for s in step]
+    np.testing.assert_allclose(total, reconstruction + gamma * np.abs(kl - capacity))
     np.testing.assert_allclose(kl, np.sum(each, axis=0))
 
 
@@ -76,7 +79,7 @@ def test_metrics(finished):
     np.testing.assert_allclose([latent["variance"] for latent in measured["latents"]], np.exp(logvar[0]), rtol=1e-5)
     assert all(latent["factor"] in ("?", *sprites.factor_names) and latent["kl"] >= 0
                for latent in measured["latents"])
-    assert measured["step"] == 25 and 0 <= measured["mig"] <= 1 and measured["settings"]["gamma"] == 100
+    assert measured["step"] == 25 and 0 <= measured["mig"] <= 1 and measured["settings"]["gamma"] == DEFAULTS["gamma"]
     _, means, logvars = tb.metrics.encode_samples(model, sprites)
     kl, _, _ = tb.gaussian_kl(means, logvars)
     np.testing.assert_allclose([latent["kl"] for latent in measured["latents"]], kl, rtol=1e-5)
@@ -233,10 +236,10 @@ def test_wrong_input(tmp_path, options, message):
 
 
 @pytest.mark.parametrize("change, message", [
-    (["--gamma", "50"], "was made with gamma 100.0, not 50.0"),
-    (["--epsilon", "0:1,5:2"], "was made with epsilon 1e-08, not 0:1,5:2: resume it without that option"),
+    (["--gamma", "50"], f"was made with gamma {spelled(DEFAULTS['gamma'])}, not 50.0"),
+    (["--epsilon", "0:1,5:2"], f"was made with epsilon {spelled(DEFAULTS['epsilon'])}, not 0:1,5:2: resume it without"),
     (["--beta", "4"], "--beta belongs to --objective beta"),
-    (["--preset", "burgess2018", "--steps", "25"], "was made with gamma 100.0, not 1000.0"),
+    (["--preset", "burgess2018", "--steps", "25"], "was made with learning_rate "),
     (["--steps", "20"], "is at step 25 already"),
     (["--data", "none.npz"], "none.npz: no such file"),
 ])
