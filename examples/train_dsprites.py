@@ -22,17 +22,17 @@ GAMMA = schedule("0:100,1000:100,1400:10,"               # x and y get a latent 
                  "8300:100,8500:100,9300:20,10700:20,"   # x, y and scale are put in order
                  "11000:.05,14000:.05,"                  # shape and orientation come back beside them
                  "14300:20,15800:20,16100:1,17000:1,"    # a last, shorter breath
-                 "17300:5,21000:5")                      # settled
+                 "17300:5")                              # settled
 RATE = schedule("0:1e-4,100:4e-3,1400:4e-3,1600:1e-3,8000:1e-3,8300:2e-3,10700:2e-3,11000:1e-3,18500:1e-3,21000:5e-5")
 EPSILON = schedule("0:1,1400:1,1600:.03")
 DEFAULTS = {"steps": 21_000, "batch_size": 64, "learning_rate": RATE, "epsilon": EPSILON, "latents": 10, "seed": 0,
             "objective": "capacity", "gamma": GAMMA, "capacity": 8.0, "anneal_steps": 21_000, "anneal_power": 4.0,
             "beta": 4.0, "architecture": "burgess2018", "optimizer": "Adam", "data": None, "checkpoint_every": 1000,
             "evaluate_every": None}
-PAPERS = {"steps": 100_000, "anneal_steps": 100_000, "anneal_power": 1.0, "learning_rate": 5e-4, "epsilon": 1e-8}
+ANNEALED = {"steps": 100_000, "anneal_steps": 100_000, "anneal_power": 1.0, "learning_rate": 5e-4, "epsilon": 1e-8}
 PRESETS = {
-    "seed": {**PAPERS, "gamma": 100.0, "capacity": 20.0},
-    "burgess2018": {**PAPERS, "gamma": 1000.0, "capacity": 25.0},
+    "seed": {**ANNEALED, "gamma": 100.0, "capacity": 20.0},
+    "burgess2018": {**ANNEALED, "gamma": 1000.0, "capacity": 25.0},
     "higgins2017": {"steps": 100_000, "objective": "beta", "beta": 4.0, "architecture": "higgins2017",
                     "optimizer": "Adagrad", "learning_rate": 1e-2, "epsilon": 1e-10},
 }

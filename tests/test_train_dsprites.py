@@ -16,7 +16,6 @@ import pytest
 
 import tinybvae as tb
 from tinybvae.commandline import spelled
-from tinybvae.schedule import at
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="a minute a run without Numba's compiler")
 ROOT = Path(__file__).parent.parent
@@ -64,9 +63,8 @@ def test_history(finished):
     rows = np.array([row.split(",") for row in rows], float)
     assert rows[:, 0].tolist() == [0, 10, 20]
     step, total, reconstruction, kl, capacity, *each = rows.T
-    np.testing.assert_allclose(capacity, DEFAULTS["capacity"] * (step / DEFAULTS["steps"]) ** DEFAULTS["anneal_power"])
-    gamma = [at(s, DEFAULTS["gamma"]) for s in step]
-    np.testing.assert_allclose(total, reconstruction + gamma * np.abs(kl - capacity))
+    np.testing.assert_allclose(capacity, 8 * (step / 21_000) ** 4)
+    np.testing.assert_allclose(total, reconstruction + 100 * np.abs(kl - capacity))
     np.testing.assert_allclose(kl, np.sum(each, axis=0))
 
 
@@ -161,8 +159,9 @@ def test_nothing_to_resume(tmp_path):
 
 PUBLISHED = {
     "seed": {"gamma": 100, "capacity": 20, "anneal_steps": 100_000, "anneal_power": 1, "batch_size": 64,
-             "learning_rate": 5e-4},
-    "burgess2018": {"gamma": 1000, "capacity": 25, "anneal_steps": 100_000, "anneal_power": 1, "learning_rate": 5e-4},
+             "learning_rate": 5e-4, "epsilon": 1e-8},
+    "burgess2018": {"gamma": 1000, "capacity": 25, "anneal_steps": 100_000, "anneal_power": 1, "learning_rate": 5e-4,
+                    "epsilon": 1e-8},
     "higgins2017": {"objective": "beta", "beta": 4, "learning_rate": 1e-2, "architecture": "higgins2017",
                     "optimizer": "Adagrad"},
 }
@@ -237,9 +236,10 @@ def test_wrong_input(tmp_path, options, message):
 
 @pytest.mark.parametrize("change, message", [
     (["--gamma", "50"], f"was made with gamma {spelled(DEFAULTS['gamma'])}, not 50.0"),
-    (["--epsilon", "0:1,5:2"], f"was made with epsilon {spelled(DEFAULTS['epsilon'])}, not 0:1,5:2: resume it without"),
+    (["--epsilon", "0:1,5:2"], "was made with epsilon 0:1,1400:1,1600:0.03, not 0:1,5:2: resume it without that option"),
     (["--beta", "4"], "--beta belongs to --objective beta"),
-    (["--preset", "burgess2018", "--steps", "25"], "was made with learning_rate "),
+    (["--preset", "burgess2018", "--steps", "25"],
+     f"was made with learning_rate {spelled(DEFAULTS['learning_rate'])}, not 0.0005"),
     (["--steps", "20"], "is at step 25 already"),
     (["--data", "none.npz"], "none.npz: no such file"),
 ])
