@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -35,7 +36,8 @@ def refusal(monkeypatch, capsys):
     """A function of the options: the line with which the command refuses them, in this process to save seconds."""
     def line(*options):
         monkeypatch.setattr(sys, "argv", [COMMAND[1], *map(str, options)])
-        with pytest.raises(SystemExit) as stopped:
+        with pytest.raises(SystemExit) as stopped, warnings.catch_warnings():
+            warnings.simplefilter("error")  # a user would see it: a second line
             main()
         output, errors = capsys.readouterr()
         assert stopped.value.code == 2 and errors.count("\n") == 1 and not output, output + errors
