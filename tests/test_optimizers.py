@@ -31,6 +31,14 @@ def test_adam_first_step_is_the_rate():
     np.testing.assert_allclose(p, -.1 * np.sign(g), rtol=1e-4)
 
 
+def test_adam_forgets_a_dead_unit():
+    p = np.ones(100, np.float32)
+    adam = tb.Adam({"p": p})
+    for step in range(1000):
+        adam.update({"p": (np.random.default_rng(0).standard_normal(100) * (step == 0)).astype(np.float32)})
+    assert (adam.moments["m"]["p"] == 0).all() and (adam.moments["v"]["p"] > 0).all()
+
+
 def test_adagrad():
     p, v, wanted = np.ones(2), 0., 1.
     adagrad = tb.Adagrad({"p": p}, learning_rate=.1)

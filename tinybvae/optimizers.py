@@ -51,6 +51,7 @@ class Adam(Optimizer):
 @parallel
 def _adam(p, g, m, v, m_rate, v_rate, p_rate, v_scale, epsilon):
     m += m_rate * (g - m)
+    m *= np.abs(m) > 1e-30  # a dead unit's m would stay subnormal (`losses._finish`)
     v += v_rate * (g * g - v)
     p -= p_rate * m / (np.sqrt(v_scale * v) + epsilon)
 
