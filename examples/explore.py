@@ -1,4 +1,4 @@
-"""A trained model's pictures and report, from its checkpoint: python examples/explore.py runs/dsprites/checkpoint.h5"""
+"""A trained model's pictures and report, in seconds: python examples/explore.py [runs/dsprites/checkpoint.h5]"""
 
 import shlex
 import sys
@@ -8,10 +8,13 @@ import tinybvae as tb
 from tinybvae.commandline import Parser, path
 from tinybvae.report import summary
 
+PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"  # by examples/train_dsprites.py, as it stands
+
 
 def main():
     parser = Parser(description=__doc__)
-    parser.add_argument("checkpoint", type=path, help="of examples/train_dsprites.py")
+    parser.add_argument("checkpoint", type=path, nargs="?", default=str(PRETRAINED),
+                        help="of examples/train_dsprites.py (default: the trained model beside this file)")
     parser.add_argument("--data", type=path, help="DeepMind's dsprites .npz or .hdf5; without it, images are rendered")
     parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/explore", help="(default %(default)s)")
     options = parser.parse_args()

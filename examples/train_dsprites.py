@@ -17,16 +17,16 @@ from tinybvae.report import FILES, summary
 from tinybvae.vae import ARCHITECTURES
 
 # The recipe, phase by phase; the README's "The price of a nat" says what each is for.
-GAMMA = schedule("0:100,1000:100,1400:10,"               # x and y get a latent each
-                 "1600:.05,8000:.05,"                    # everything else is learnt, in no order
-                 "8300:100,8500:100,9300:20,10700:20,"   # x, y and scale are put in order
-                 "11000:.05,14000:.05,"                  # shape and orientation come back beside them
-                 "14300:20,15800:20,16100:1,17000:1,"    # a last, shorter breath
-                 "17300:5")                              # settled
-RATE = schedule("0:1e-4,100:4e-3,1400:4e-3,1600:1e-3,8000:1e-3,8300:2e-3,10700:2e-3,11000:1e-3,18500:1e-3,21000:5e-5")
-EPSILON = schedule("0:1,1400:1,1600:.03")
-DEFAULTS = {"steps": 21_000, "batch_size": 64, "learning_rate": RATE, "epsilon": EPSILON, "latents": 10, "seed": 0,
-            "objective": "capacity", "gamma": GAMMA, "capacity": 8.0, "anneal_steps": 21_000, "anneal_power": 4.0,
+GAMMA = schedule("0:100,600:100,900:30,1300:30,"         # x and y get a latent each
+                 "1500:.05,8000:.05,"                    # everything else is learnt, in no order
+                 "8300:100,8500:100,9000:30,11200:20,"   # x, y and scale are put in order
+                 "11500:.05,17500:.05,"                  # shape and orientation come back beside them
+                 "17800:20,19300:20,19600:1,20500:1,"    # a last, shorter breath
+                 "20800:5")                              # settled
+RATE = schedule("0:1e-4,100:4e-3,1300:4e-3,1500:1e-3,8000:1e-3,8300:2e-3,11200:2e-3,11500:1e-3,22000:1e-3,24500:5e-5")
+EPSILON = schedule("0:1,1300:1,1500:.03")
+DEFAULTS = {"steps": 24_500, "batch_size": 64, "learning_rate": RATE, "epsilon": EPSILON, "latents": 10, "seed": 0,
+            "objective": "capacity", "gamma": GAMMA, "capacity": 8.0, "anneal_steps": 24_500, "anneal_power": 4.0,
             "beta": 4.0, "architecture": "burgess2018", "optimizer": "Adam", "data": None, "checkpoint_every": 1000,
             "evaluate_every": None}
 ANNEALED = {"steps": 100_000, "anneal_steps": 100_000, "anneal_power": 1.0, "learning_rate": 5e-4, "epsilon": 1e-8}

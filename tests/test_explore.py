@@ -14,6 +14,9 @@ import tinybvae as tb
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="half a minute a run without Numba's compiler")
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "examples"))
+from explore import PRETRAINED  # noqa: E402
+from train_dsprites import DEFAULTS  # noqa: E402
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning"}
 
 
@@ -46,6 +49,20 @@ def test_explore(checkpoint, tmp_path):
         "history.csv", "metrics.json", "reconstructions.png", "traversals.png", "traversals.gif", "report.html",
         "z0.gif", "z1.gif", "z2.gif"}
     assert "variance" in done.stdout and json.loads((tmp_path / "a/b/metrics.json").read_text())["step"] == 7
+
+
+def test_the_trained_model(tmp_path):
+    done = example("explore", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((tmp_path / "metrics.json").read_text())
+    assert {"position_x", "position_y", "scale"} <= {latent["factor"] for latent in measured["latents"]}
+    assert (tmp_path / "loss.png").exists() and (tmp_path / "z9.gif").exists()
+    run = tb.load(PRETRAINED)
+    assert run.optimizer is None and run.step == DEFAULTS["steps"]
+    assert run.settings.items() <= (DEFAULTS | {"evaluate_every": 2}).items()
+    scores = tb.metrics.evaluate(run.model, tb.DSprites())
+    for name, score in scores.items():  # another machine rounds otherwise
+        assert run.scores[-1][name] == pytest.approx(score, abs=.01)
 
 
 def test_explore_keeps_the_report_of_a_run(checkpoint, tmp_path):

@@ -78,7 +78,7 @@ def test_history(finished):
     rows = np.array([row.split(",") for row in rows], float)
     assert rows[:, 0].tolist() == [0, 10, 20]
     step, total, reconstruction, kl, capacity, *each = rows.T
-    np.testing.assert_allclose(capacity, 8 * (step / 21_000) ** 4)
+    np.testing.assert_allclose(capacity, 8 * (step / 24_500) ** 4)
     np.testing.assert_allclose(total, reconstruction + 100 * np.abs(kl - capacity))
     np.testing.assert_allclose(kl, np.sum(each, axis=0))
 
@@ -250,7 +250,7 @@ def test_wrong_input(tmp_path, refusal, options, message):
 
 @pytest.mark.parametrize("change, message", [
     (["--gamma", "50"], f"was made with gamma {spelled(DEFAULTS['gamma'])}, not 50.0"),
-    (["--epsilon", "0:1,5:2"], "was made with epsilon 0:1,1400:1,1600:0.03, not 0:1,5:2: resume it without that option"),
+    (["--epsilon", "0:1,5:2"], "was made with epsilon 0:1,1300:1,1500:0.03, not 0:1,5:2: resume it without that option"),
     (["--beta", "4"], "--beta belongs to --objective beta"),
     (["--preset", "burgess2018", "--steps", "25"],
      f"was made with learning_rate {spelled(DEFAULTS['learning_rate'])}, not 0.0005"),
