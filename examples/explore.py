@@ -13,7 +13,7 @@ PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"  # by examples
 
 def main():
     parser = Parser(description=__doc__)
-    parser.add_argument("checkpoint", type=path, nargs="?", default=str(PRETRAINED),
+    parser.add_argument("checkpoint", type=path, nargs="?", default=PRETRAINED,
                         help="of examples/train_dsprites.py (default: the trained model beside this file)")
     parser.add_argument("--data", type=path, help="DeepMind's dsprites .npz or .hdf5; without it, images are rendered")
     parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/explore", help="(default %(default)s)")
