@@ -1,6 +1,6 @@
 """What tinybvae is and needs: `pip install .`, or `pip install ".[test]"` with what its tests need."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="tinybvae",
@@ -9,8 +9,10 @@ setup(
     long_description=open("README.md", encoding="utf-8").read(),
     long_description_content_type="text/markdown",
     license="MIT",
-    packages=["tinybvae", "tinybvae.dsprites"],
+    packages=find_packages(include=["tinybvae*"]),
+    package_data={"": ["README.md"]},
     python_requires=">=3.10",
     install_requires=["numpy>=1.26", "numba>=0.60", "h5py>=3.10", "matplotlib>=3.8", "imageio>=2.31", "tqdm>=4.66"],
-    extras_require={"test": ["pytest>=7.4"]},
+    extras_require={"test": ["pytest>=7.4"],
+                    "torch": ["torch>=2.0"]},  # the tests' oracle for gradients, and the benchmark's rival
 )

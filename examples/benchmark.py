@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 import tinybvae as tb
 from tinybvae import kernels
 from tinybvae.checkpoint import write_atomically
-from tinybvae.commandline import Parser, path, positive_int
-from tinybvae.figures import png
+from tinybvae.commandline import Parser, path, positive_int, thread_count
+from tinybvae.report.figures import png
 
 try:
     import torch
@@ -49,14 +49,11 @@ print(2 * 2048 ** 3 / np.median(times[2:]))
 
 def main():
     parser = Parser(description=__doc__.partition("\n")[0])
-    most = numba.config.NUMBA_NUM_THREADS
     parser.add_argument("--batches", type=positive_int, nargs="+", default=[16, 64, 256, 1024], help="images a step")
-    parser.add_argument("--threads", type=positive_int, nargs="+", default=powers_of_two(most), help="to share it")
+    parser.add_argument("--threads", type=thread_count, nargs="+", default=powers_of_two(thread_count()), help="to share it")
     parser.add_argument("--rounds", type=positive_int, default=7, help="turns of each; their median counts")
     parser.add_argument("--out", type=path, default="runs/benchmark.png", help="the picture")
     arguments = parser.parse_args()
-    if max(arguments.threads) > most:
-        parser.error(f"--threads {max(arguments.threads)}: at most {most} here")
 
     print(f"{processor()}, {os.cpu_count()} CPUs; Python {platform.python_version()}, NumPy {np.__version__}, "
           f"Numba {numba.__version__}, {f'PyTorch {torch.__version__}' if torch else 'no PyTorch to compare with'}\n")
@@ -158,7 +155,7 @@ def convolution_operations(model, batch):
         if isinstance(layer, (tb.Conv2d, tb.ConvTranspose2d)):
             height, width = layer.x.shape[1:3]
             pixels = height * width // (4 if isinstance(layer, tb.Conv2d) else 1)
-            total += (2 if layer.of_data else 3) * 2 * layer.parameters["weight"].size * pixels * batch
+            total += (3 if layer.input_grad else 2) * 2 * layer.parameters["weight"].size * pixels * batch
     return total
 
 

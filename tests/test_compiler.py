@@ -33,17 +33,17 @@ def folder(tmp_path):
 
 
 def test_kernels_are_kept_until_a_part_of_them_changes(folder):
-    product, cache = folder / "tinybvae" / "product.py", folder / "cache"
+    gemm, cache = folder / "tinybvae/kernels/gemm.py", folder / "cache"
     assert multiply(folder, NUMBA_CACHE_DIR=str(cache))[0].count("3.") == 9
     kept = sorted(cache.rglob("*.nbi"))
     assert kept and multiply(folder, NUMBA_CACHE_DIR=str(cache))[0].count("3.") == 9
     assert sorted(cache.rglob("*.nbi")) == kept
-    product.write_text(product.read_text().replace("for k in range(K):", "for k in range(K - 1):"))
+    gemm.write_text(gemm.read_text().replace("for k in range(K):", "for k in range(K - 1):"))
     assert multiply(folder, NUMBA_CACHE_DIR=str(cache))[0].count("2.") == 9
 
 
 def test_no_folder_can_be_written_to(folder):
-    for place in (folder / "tinybvae", folder / "tinybvae" / "dsprites"):
+    for place in (folder / "tinybvae", folder / "tinybvae/kernels", folder / "tinybvae/dsprites"):
         (place / "__pycache__").touch()  # a file, so that it cannot be a folder
     output, complaints = multiply(folder, HOME=os.devnull, XDG_CACHE_HOME=os.devnull, NUMBA_CACHE_DIR="")
     assert output.count("3.") == 9 and complaints.count("RuntimeWarning") == 1

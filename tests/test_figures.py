@@ -3,7 +3,7 @@
 import imageio.v3 as imageio
 import numpy as np
 
-from tinybvae import figures
+from tinybvae.report import figures
 
 MEAN = np.array([.5, -1., 2.])
 

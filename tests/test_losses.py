@@ -1,5 +1,7 @@
 """Both losses and both objectives: known values, derivatives, extremes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -87,8 +89,8 @@ def test_shapes_that_would_broadcast(loss):
 
 
 def test_beta_objective():
-    objective = tb.beta_objective(4.0)
-    assert objective(2.5, step=7) == (10.0, 4.0) and objective.capacity(7) == 0
+    assert tb.beta_objective(4.0)(2.5, step=7) == (10.0, 4.0)
+    assert tb.beta_objective(0)(2.5, step=7) == (0, 0) == tb.capacity_objective(gamma=0)(2.5, step=7)
 
 
 @pytest.mark.parametrize("kl, penalty, slope", [(3.0, 200.0, -100.0), (7.0, 200.0, 100.0), (5.0, 0.0, 0.0)])
@@ -97,7 +99,7 @@ def test_capacity_objective_on_both_sides(kl, penalty, slope):
     assert objective(kl, step=250) == (penalty, slope)  # C = 5
 
 
-def test_prices_that_change():
+def test_weights_that_change():
     points = [(0, 8), (10, 2)]
     assert tb.beta_objective(points)(3.0, step=5) == pytest.approx((12, 4), rel=1e-14)
     capacity = tb.capacity_objective(points, capacity=20.0, anneal_steps=10)  # at step 5, C = 10
@@ -111,8 +113,17 @@ def test_capacity_rises_and_stays():
     assert [slow.capacity(step) for step in (0, 500, 1000, 10_000)] == [0, 5, 20, 20]
 
 
+def test_a_capacity_is_of_the_mean_image():
+    """How far the trained model's images are from their mean KL, as `capacity_objective` says."""
+    model = tb.load_model(Path(__file__).parent.parent / "examples/pretrained/dsprites.h5")
+    _, mean, logvar = tb.metrics.encode_samples(model, tb.DSprites(), samples=2000)
+    kl = np.array([tb.gaussian_kl(mean[n:n + 1], logvar[n:n + 1])[0].sum() for n in range(len(mean))])
+    assert np.abs(kl - kl.mean()).mean() == pytest.approx(1.9, abs=.1)
+    assert kl.min() == pytest.approx(8, abs=.5) and kl.max() == pytest.approx(19, abs=1)
+
+
 @pytest.mark.parametrize("make, settings", [
-    (tb.beta_objective, {"beta": 0}), (tb.beta_objective, {"beta": float("nan")}),
+    (tb.beta_objective, {"beta": -1}), (tb.beta_objective, {"beta": float("nan")}),
     (tb.beta_objective, {"beta": [(0, 1), (0, 2)]}), (tb.capacity_objective, {"gamma": [(0, 1), (2, -1)]}),
     (tb.capacity_objective, {"gamma": -1}), (tb.capacity_objective, {"capacity": -1}),
     (tb.capacity_objective, {"capacity": float("nan")}), (tb.capacity_objective, {"anneal_steps": 0}),

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from tinybvae import memory
+from tinybvae.kernels import memory
 
 
 def place(array):
@@ -55,7 +55,7 @@ def test_what_nobody_asks_for_is_given_back(monkeypatch):
 def test_what_is_held_stays_until_the_very_end():
     held = """import atexit, numpy as np
 atexit.register(lambda: print(memory.empty((9,), np.uint8)[0], held[0]))
-from tinybvae import memory
+from tinybvae.kernels import memory
 held = memory.empty((9,), np.uint8)
 held[0] = 7"""
     assert subprocess.run([sys.executable, "-c", held], text=True, capture_output=True).stdout.split()[-2:] == ["0", "7"]

@@ -9,12 +9,12 @@ GRADIENTS = [.3, -2., 0., 1e-4, 5.]
 
 
 def test_adam_is_algorithm_1():
-    rate, beta1, beta2, epsilon = 1e-2, .9, .999, 1e-8
+    rate, beta1, beta2, eps = 1e-2, .9, .999, 1e-8
     theta, m, v, wanted = 1., 0., 0., []
     for t, g in enumerate(GRADIENTS, start=1):
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g ** 2
-        theta -= rate * (m / (1 - beta1 ** t)) / ((v / (1 - beta2 ** t)) ** .5 + epsilon)
+        theta -= rate * (m / (1 - beta1 ** t)) / ((v / (1 - beta2 ** t)) ** .5 + eps)
         wanted.append(theta)
     p = np.ones((2, 3))
     adam, have = tb.Adam({"p": p}, rate), []
@@ -51,12 +51,12 @@ def test_adagrad():
 
 @pytest.mark.parametrize("optimizer", [tb.Adam, tb.Adagrad])
 def test_a_schedule_counts_the_updates_done(optimizer):
-    """An update takes the rate and the ε that a fresh optimizer, with the same moments, would be given as numbers."""
+    """An update takes the rate and the eps that a fresh optimizer, with the same moments, would be given as numbers."""
     p = np.ones(3)
-    scheduled = optimizer({"p": p}, learning_rate=[(0, .1), (2, .001)], epsilon=[(1, 1), (2, 100)])
-    for rate, epsilon in [(.1, 1), (.01, 1), (.001, 100), (.001, 100)]:
+    scheduled = optimizer({"p": p}, learning_rate=[(0, .1), (2, .001)], eps=[(1, 1), (2, 100)])
+    for rate, eps in [(.1, 1), (.01, 1), (.001, 100), (.001, 100)]:
         q = p.copy()
-        fixed = optimizer({"p": q}, learning_rate=rate, epsilon=epsilon)
+        fixed = optimizer({"p": q}, learning_rate=rate, eps=eps)
         fixed.t = scheduled.t
         fixed.moments = {m: {"p": arrays["p"].copy()} for m, arrays in scheduled.moments.items()}
         for o in (scheduled, fixed):
@@ -77,10 +77,15 @@ def test_settings_out_of_range(setting):
         tb.Adam({"p": np.ones(2)}, **setting)
 
 
-def test_epsilon_may_be_0_but_not_less():
-    assert tb.Adam({"p": np.ones(2)}, epsilon=0).settings["epsilon"] == 0
-    with pytest.raises(ValueError, match="epsilon must be positive"):
-        tb.Adam({"p": np.ones(2)}, epsilon=-1)
+@pytest.mark.parametrize("optimizer", [tb.Adam, tb.Adagrad])
+def test_a_unit_that_was_always_dead_stays_where_it_is(optimizer):
+    """Its gradients, and moments, are 0: eps, however small it may be, keeps the update from being 0/0."""
+    for wrong in (0, -1, 1e-50, [(0, 1e-8), (5, 0)]):
+        with pytest.raises(ValueError, match="eps must be positive"):
+            optimizer({"p": np.ones(2)}, eps=wrong)
+    p = np.ones(3, np.float32)
+    optimizer({"p": p}, eps=1e-30).update({"p": np.zeros(3, np.float32)})
+    np.testing.assert_array_equal(p, 1)
 
 
 def test_parameters_that_are_not_contiguous():

@@ -5,34 +5,41 @@ import math
 
 import pytest
 
-from tinybvae.commandline import schedule, spelled
-from tinybvae.schedule import at, checked
+from tinybvae.commandline import as_text, schedule
+from tinybvae.schedule import as_schedule, value_at
 
-POINTS = checked("rate", [(0, 100), (10, 100), (30, 1)])
+POINTS = as_schedule("rate", [(0, 100), (10, 100), (30, 1)])
 
 
 def test_a_number_is_always_itself():
-    assert [at(step, checked("rate", 5e-4)) for step in (0, 1, 10 ** 6)] == [5e-4] * 3
+    assert [value_at(as_schedule("rate", 5e-4), step) for step in (0, 1, 10 ** 6)] == [5e-4] * 3
 
 
 @pytest.mark.parametrize("step, value", [(0, 100), (7, 100), (20, 10), (25, 10 ** .5), (30, 1), (31, 1), (10 ** 6, 1)])
 def test_its_logarithm_is_straight_between_points_and_level_beyond(step, value):
-    assert at(step, POINTS) == pytest.approx(value, rel=1e-14)
+    assert value_at(POINTS, step) == pytest.approx(value, rel=1e-14)
 
 
 def test_json_and_the_command_line_give_it_back():
-    assert json.loads(json.dumps(POINTS)) == POINTS == schedule(spelled(POINTS)) == schedule("0:100,10:1e2,30:1")
-    assert spelled(POINTS) == "0:100,10:100,30:1"
-    assert schedule(spelled(5e-4)) == 5e-4
+    assert json.loads(json.dumps(POINTS)) == POINTS == schedule(as_text(POINTS)) == schedule("0:100,10:1e2,30:1")
+    assert as_text(POINTS) == "0:100,10:100,30:1"
+    assert schedule(as_text(5e-4)) == 5e-4
+
+
+def test_0_where_it_is_allowed():
+    assert value_at(as_schedule("weight", 0, zero=True), 7) == 0
+    for wrong in (-1, [(0, 1), (5, 0)]):  # a schedule is straight in its logarithm
+        with pytest.raises(ValueError, match="^weight must be positive and finite or the number 0"):
+            as_schedule("weight", wrong, zero=True)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, math.nan, math.inf, [(0, 1), (5, 0)], [(0, math.nan)]])
 def test_values_that_are_not_positive(wrong):
     with pytest.raises(ValueError, match="^rate must be positive and finite"):
-        checked("rate", wrong)
+        as_schedule("rate", wrong)
 
 
 @pytest.mark.parametrize("wrong", [[], [(0, 1), (0, 2)], [(5, 1), (3, 2)], [(0, 1, 2)], [3, 4], [(math.nan, 1)]])
 def test_points_that_make_no_schedule(wrong):
     with pytest.raises(ValueError, match="^rate must be a number, or points"):
-        checked("rate", wrong)
+        as_schedule("rate", wrong)

@@ -1,9 +1,12 @@
 """The whole model: its gradients by central differences, what it learns, and what it refuses."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae import vae
 from tinybvae.gradcheck import check_model, numerical_gradient, relative_error
 
 OBJECTIVES = {"beta": tb.beta_objective(4.0),
@@ -33,6 +36,38 @@ def test_reparameterize():
     assert relative_error(numerical_gradient(loss, logvar), dlogvar) < 1e-9
 
 
+def test_a_draw_can_be_differentiated():
+    """For f(z) = z², E f = μ² + σ²: the derivatives averaged over ε, by quadrature, are 2μ and, by log σ², σ²."""
+    noise, weights = np.polynomial.hermite_e.hermegauss(5)
+    mean, logvar = np.full((5, 1), .7), np.full((5, 1), -.4)
+    dz = 2 * tb.reparameterize(mean, logvar, noise[:, None])
+    dmean, dlogvar = (np.average(d[:, 0], weights=weights)
+                      for d in tb.reparameterize_backward(dz, logvar, noise[:, None]))
+    assert dmean == pytest.approx(2 * .7, rel=1e-12) and dlogvar == pytest.approx(np.exp(-.4), rel=1e-12)
+
+
+def test_the_bound():
+    """log p(x) = bound + KL(q(z|x) ‖ p(z|x)), by sums over a fine grid of one latent; the loss for β = 1 is −bound."""
+    rng, model = np.random.default_rng(0), tb.BetaVAE(1, seed=2, dtype=np.float64, image_shape=(16, 16, 1))
+    x = rectangles(rng, 1, 16, 16)
+    mean, logvar = (array.item() for array in model.encode(x))
+    z, dz = np.linspace(-12, 12, 4001, retstep=True)
+    logits = model.decode(z[:, None])
+    log_likelihood = (x * logits - np.logaddexp(0, logits)).sum(axis=(1, 2, 3))
+    prior, q = NormalDist(), NormalDist(mean, np.exp(logvar / 2))
+    prior, q = (np.array([distribution.pdf(value) for value in z]) for distribution in (prior, q))
+    joint = np.exp(log_likelihood - log_likelihood.max()) * prior
+    evidence = np.log(joint.sum() * dz) + log_likelihood.max()
+    posterior = joint / (joint.sum() * dz)
+    inside = q > 0
+    gap = (q * np.log(np.where(inside, q, 1) / np.where(inside, posterior, 1))).sum() * dz
+    bound = (q * log_likelihood).sum() * dz - tb.gaussian_kl(np.array([[mean]]), np.array([[logvar]]))[0].sum()
+    assert evidence == pytest.approx(bound + gap, rel=1e-9) and gap > .1
+    noise = np.array([[NormalDist().inv_cdf((i + .5) / 1000)] for i in range(1000)])  # as if drawn, but evenly
+    losses = model.loss_and_gradients(np.repeat(x, 1000, axis=0), noise, tb.beta_objective(1.0), 0)
+    assert losses.total == pytest.approx(-bound, rel=1e-4)
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 @pytest.mark.parametrize("architecture, image_shape", [
     (tb.burgess2018, (64, 64, 1)), (tb.burgess2018, (16, 48, 3)), (tb.higgins2017, (8, 6, 1))],
@@ -45,6 +80,41 @@ def test_gradients_of_the_whole_model(architecture, image_shape, objective):
     errors = check_model(model, images, rng.standard_normal((5, 4)), objective, LATE, rng)
     assert errors.keys() == model.parameters.keys() and max(errors.values()) < 1e-6, errors
     assert all((p == before[name]).all() for name, p in model.parameters.items())
+
+
+MISTAKES = {  # a function of `vae`, what it returns instead, and the parameters whose gradients go wrong
+    "σ where σ / 2 belongs": ("reparameterize_backward", lambda dz, logvar, noise: (dz, dz * noise * np.exp(logvar / 2)),
+                              "encoder."),
+    "no path through KL": ("gaussian_kl", lambda mean, logvar: (tb.gaussian_kl(mean, logvar)[0], 0 * mean, 0 * logvar),
+                           "encoder."),
+    "a sum where a mean belongs": ("bernoulli_nll", lambda logits, images: (
+        tb.bernoulli_nll(logits, images)[0], len(images) * tb.bernoulli_nll(logits, images)[1]), ""),
+}
+
+
+@pytest.mark.parametrize("name, wrong, where", MISTAKES.values(), ids=MISTAKES)
+def test_the_check_sees_a_mistake_in_the_model(monkeypatch, name, wrong, where):
+    rng = np.random.default_rng(0)
+    model = tb.BetaVAE(4, seed=1, dtype=np.float64, image_shape=(16, 16, 1))
+    images, noise = rng.integers(0, 2, (5, 16, 16, 1)).astype(float), rng.standard_normal((5, 4))
+    monkeypatch.setattr(vae, name, wrong)
+    errors = check_model(model, images, noise, tb.beta_objective(100.0), 0, rng)
+    assert all((error > 1e-4) == parameter.startswith(where) for parameter, error in errors.items()), errors
+
+
+def test_the_check_sees_a_mistake_in_one_array():
+    class Wrong(tb.BetaVAE):
+        def loss_and_gradients(self, *arguments):
+            losses = super().loss_and_gradients(*arguments)
+            gradients = self.decoder.layers["conv2"].gradients
+            gradients["weight"] = gradients["weight"].transpose(1, 0, 2, 3)  # of the right size, but misrouted
+            return losses
+
+    rng = np.random.default_rng(0)
+    model = Wrong(4, seed=1, dtype=np.float64, image_shape=(16, 16, 1))
+    images, noise = rng.integers(0, 2, (5, 16, 16, 1)).astype(float), rng.standard_normal((5, 4))
+    errors = check_model(model, images, noise, tb.beta_objective(), 0, rng)
+    assert {name for name, error in errors.items() if error > 1e-2} == {"decoder.conv2.weight"}, errors
 
 
 def test_gradients_on_dsprites():
@@ -72,6 +142,36 @@ def test_objectives_weigh_only_the_kl():
     assert beta.total == pytest.approx(beta.reconstruction + 4 * beta.kl)
     assert above.total == pytest.approx(above.reconstruction + 100 * above.kl)
     assert below.total == pytest.approx(below.reconstruction + 100 * (50 - below.kl))
+
+
+def test_a_capacity_is_of_the_mean_over_the_batch():
+    """Not the mean of each image's |KL − C|, as in eq. 8, which is 0 for no C if the images differ."""
+    rng = np.random.default_rng(0)
+    model, images, noise = tb.BetaVAE(3, seed=0), rectangles(rng, 2), np.zeros((2, 3))
+    one, other = (model.loss_and_gradients(images[n:n + 1], noise[:1], tb.beta_objective(), 0).kl for n in (0, 1))
+    losses = model.loss_and_gradients(images, noise, tb.capacity_objective(100.0, (one + other) / 2, anneal_steps=1), 1)
+    assert abs(one - other) > .1 and losses.total == pytest.approx(losses.reconstruction, abs=.01)
+
+
+def table(network):
+    """Of each layer its kind, and the shape of its weight if it has one."""
+    return [(type(layer).__name__, *(layer.parameters["weight"].shape if layer.parameters else ()))
+            for layer in network.layers.values()]
+
+
+def test_higgins2017_is_table_1():
+    model = tb.BetaVAE(latents=10, architecture=tb.higgins2017)
+    assert table(model.encoder) == [("Reshape",), ("Linear", 4096, 1200), ("ReLU",), ("Linear", 1200, 1200), ("ReLU",),
+                                    ("Linear", 1200, 20)]
+    assert table(model.decoder) == [("Linear", 10, 1200), ("Tanh",), ("Linear", 1200, 1200), ("Tanh",),
+                                    ("Linear", 1200, 1200), ("Tanh",), ("Linear", 1200, 4096), ("Reshape",)]
+
+
+def test_burgess2018_has_a_relu_behind_every_layer_but_the_last():
+    model = tb.BetaVAE(latents=10)
+    for network in (model.encoder, model.decoder):
+        kinds = [kind for kind, *_ in table(network) if kind != "Reshape"]
+        assert kinds[1::2] == ["ReLU"] * 6 and "ReLU" not in kinds[::2] and len(kinds) == 13
 
 
 def test_names_and_shapes():

@@ -1,6 +1,6 @@
 """tinybvae: a β-VAE from scratch, made to be read. The public names, in the order that data flows."""
 
-from tinybvae import gradcheck, metrics, reference
+from tinybvae import convolution, gradcheck, metrics
 from tinybvae.dsprites import DSprites, render
 from tinybvae.layers import Conv2d, ConvTranspose2d, Layer, Linear, ReLU, Reshape, Sequential, Tanh
 from tinybvae.vae import BetaVAE, burgess2018, higgins2017, reparameterize, reparameterize_backward
@@ -18,5 +18,5 @@ __all__ = [
     "Adagrad", "Adam",
     "Run", "load", "load_model", "save",
     "train", "write_report",
-    "gradcheck", "metrics", "reference",
+    "convolution", "gradcheck", "metrics",
 ]

@@ -100,7 +100,8 @@ def load(path):
         state, optimizer = json.loads(file.attrs["run"]), None
         if "optimizer" in file.attrs:
             description = json.loads(file.attrs["optimizer"])
-            optimizer = _named(OPTIMIZERS, description["name"], path)(model.parameters, **description["settings"])
+            optimizer = _named(OPTIMIZERS, description["name"], path)(model.parameters,
+                                                                      **_renamed(description["settings"]))
             optimizer.t = description["t"]
             for moment, arrays in optimizer.moments.items():
                 for name, array in arrays.items():
@@ -108,7 +109,12 @@ def load(path):
         rng = np.random.default_rng()
         rng.bit_generator.state = state["rng"]
         return Run(model, optimizer, rng, state["step"], file["history"][()].tolist(), state.get("scores", []),
-                   state["settings"])
+                   _renamed(state["settings"]))
+
+
+def _renamed(settings):
+    """Settings by their names of today: in version 0.1, eps was called epsilon."""
+    return {"eps" if name == "epsilon" else name: value for name, value in settings.items()}
 
 
 def load_model(path):

@@ -3,7 +3,9 @@
 import argparse
 import math
 
-from tinybvae.schedule import checked
+import numba
+
+from tinybvae.schedule import as_schedule
 
 
 class Parser(argparse.ArgumentParser):
@@ -14,46 +16,54 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive_int(text):
-    return _checked(int, text, lambda number: 1 <= number <= 10 ** 9, "a whole number from 1 to a billion")
+    return _parsed(int, text, lambda number: 1 <= number <= 10 ** 9, "a whole number from 1 to a billion")
 
 
 def seed(text):
-    return _checked(int, text, lambda number: number >= 0, "a whole number of at least 0")
+    return _parsed(int, text, lambda number: number >= 0, "a whole number of at least 0")
+
+
+def thread_count(text=numba.config.NUMBA_NUM_THREADS):
+    most = numba.config.NUMBA_NUM_THREADS
+    return _parsed(int, text, lambda number: 1 <= number <= most, f"a whole number from 1 to {most}, as many as there are")
 
 
 def positive_float(text):
-    return _checked(float, text, lambda number: 0 < number < math.inf, "a positive number")
+    return _parsed(float, text, lambda number: 0 < number < math.inf, "a positive number")
 
 
-def schedule(text):
-    """A number, or points step:value with commas between them, as `tinybvae.schedule` takes them."""
-    wanted = "a positive number, or points step:value,step:value,... with rising steps and positive values"
-    return _checked(_schedule, text, lambda _: True, wanted)
+def nonnegative_float(text):
+    return _parsed(float, text, lambda number: 0 <= number < math.inf, "a number of at least 0")
 
 
-def _schedule(text):
-    given = [point.split(":") for point in text.split(",")] if ":" in text else float(text)
-    return checked("it", given)
+def path(text):
+    return _parsed(str, text, bool, "a path")
 
 
-def spelled(setting):
+def schedule(text, zero=False):
+    """A number, or points step:value with commas between them, as `as_schedule` takes them."""
+    def parse(text):
+        given = [point.split(":") for point in text.split(",")] if ":" in text else float(text)
+        return as_schedule("it", given, zero)
+
+    return _parsed(parse, text, lambda _: True, f"{'0, ' if zero else ''}a positive number, or points "
+                   f"step:value,step:value,... with rising steps and positive values")
+
+
+def schedule_or_0(text):
+    return schedule(text, zero=True)
+
+
+def as_text(setting):
     """What the command line takes for a setting: of a schedule's points, what `schedule` reads again."""
     if isinstance(setting, list):
         return ",".join(f"{step:.15g}:{value:.15g}" for step, value in setting)
     return str(setting)
 
 
-def nonnegative_float(text):
-    return _checked(float, text, lambda number: 0 <= number < math.inf, "a number of at least 0")
-
-
-def path(text):
-    return _checked(str, text, bool, "a path")
-
-
-def _checked(kind, text, allowed, wanted):
+def _parsed(parse, text, allowed, wanted):
     try:
-        value = kind(text)
+        value = parse(text)
     except ValueError:
         value = None
     if value is None or not allowed(value):

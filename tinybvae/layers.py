@@ -1,24 +1,25 @@
 """The layers: `forward` keeps what `backward` needs; `backward` takes dy = ∂L/∂y, assigns the gradients, returns dx.
 
-N batch, H W the small side, C big's channels, O small's. Arrays are channels-last. Weights start as He et al. 2015
-proposed, with variance 2 / fan_in, so that a chain of ReLUs neither fades nor explodes; biases start at zero.
+∂L/∂y means: if y changes a little, L changes by ⟨change of y, dy⟩, the sum of their products. N batch, H W the small
+side, C big's channels, O small's. Arrays are channels-last. Weights start as He et al. 2015 proposed, with variance
+2 / fan_in, so that a chain of ReLUs neither fades nor explodes; biases start at zero.
 """
 
 import numpy as np
 
 from tinybvae.kernels import conv2d, conv2d_transpose, conv2d_weight, matmul, relu, relu_backward, sum_pixels
-from tinybvae.memory import empty
+from tinybvae.kernels.memory import empty
 
 
 class Layer:
     """`parameters` and `gradients`: {name: array}, the same names and shapes.
 
-    The input of a layer `of_data` is the data: nobody needs dx, and `backward` returns None. Layers with parameters
-    raise ValueError for arrays of another shape, or of another dtype than their own.
+    With input_grad=False `backward` returns None: the first layer's x is the data, and nobody needs its dx. Layers with
+    parameters raise ValueError for arrays of another shape, or of another dtype than their own.
     """
 
-    def __init__(self, of_data=False, **parameters):
-        self.of_data, self.parameters = of_data, parameters
+    def __init__(self, input_grad=True, **parameters):
+        self.input_grad, self.parameters = input_grad, parameters
         self.gradients = {name: np.zeros_like(p) for name, p in parameters.items()}
 
 
@@ -37,11 +38,11 @@ def _require_shape(layer, x, *axes):
 
 
 class Linear(Layer):
-    """y = x W + b.  x (N, inputs), weight (inputs, outputs), y (N, outputs)."""
+    """y = x W + b, that is y[n,o] = Σᵢ x[n,i] W[i,o] + b[o].  x (N, inputs), weight (inputs, outputs), y (N, outputs)."""
 
-    def __init__(self, inputs, outputs, rng, dtype=np.float32, of_data=False):
+    def __init__(self, inputs, outputs, rng, dtype=np.float32, input_grad=True):
         weight = he_normal((inputs, outputs), inputs, rng, dtype)
-        super().__init__(of_data, weight=weight, bias=np.zeros(outputs, dtype))
+        super().__init__(input_grad, weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x):
         _require_shape(self, x, len(self.parameters["weight"]))
@@ -51,28 +52,30 @@ class Linear(Layer):
         return y
 
     def backward(self, dy):
-        """dW = xᵀ dy,  db = Σₙ dy,  dx = dy Wᵀ"""
+        """dW = xᵀ dy,  db = Σₙ dy,  dx = dy Wᵀ
+
+        W[i,o] is in y[n,o] for every n, times x[n,i]: dW[i,o] = Σₙ x[n,i] dy[n,o]. b[o] is in y[n,o] for every n:
+        db[o] = Σₙ dy[n,o]. x[n,i] is in y[n,o] for every o, times W[i,o]: dx[n,i] = Σₒ dy[n,o] W[i,o].
+        """
         _require_shape(self, dy, self.parameters["weight"].shape[1])
         self.gradients["weight"] = matmul(self.x.T, dy)
         self.gradients["bias"] = dy.sum(axis=0)
-        return None if self.of_data else matmul(dy, self.parameters["weight"].T)
+        return matmul(dy, self.parameters["weight"].T) if self.input_grad else None
 
 
 class ReLU(Layer):
-    """y = max(x, 0), of any shape. In place, x becomes y and dy becomes dx: for arrays that nobody else needs."""
+    """y = max(x, 0), of any shape. `in_place`, x becomes y and dy becomes dx; a `Sequential` knows where that is safe."""
 
-    def __init__(self, in_place=False):
-        super().__init__()
-        self.in_place = in_place
+    in_place = False
 
     def forward(self, x):
-        self.y = x if self.in_place and x.flags.c_contiguous else empty(x.shape, x.dtype)
-        relu(x, self.y)
-        return self.y
+        self.y = y = x if self.in_place else empty(x.shape, x.dtype)
+        relu(x, y)
+        return y
 
     def backward(self, dy):
         """dx = dy where x > 0, else 0"""
-        dx = dy if self.in_place and dy.flags.c_contiguous else empty(dy.shape, dy.dtype)
+        dx = dy if self.in_place else empty(dy.shape, dy.dtype)
         relu_backward(dy, self.y, dx)
         return dx
 
@@ -107,9 +110,9 @@ class Reshape(Layer):
 class Conv2d(Layer):
     """Convolution 4×4, stride 2, padding 1.  x (N, 2H, 2W, C), weight (4, 4, C, O), y (N, H, W, O)."""
 
-    def __init__(self, inputs, outputs, rng, dtype=np.float32, of_data=False):
+    def __init__(self, inputs, outputs, rng, dtype=np.float32, input_grad=True):
         weight = he_normal((4, 4, inputs, outputs), 16 * inputs, rng, dtype)
-        super().__init__(of_data, weight=weight, bias=np.zeros(outputs, dtype))
+        super().__init__(input_grad, weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x):
         _require_shape(self, x, None, None, self.parameters["weight"].shape[2])
@@ -119,11 +122,11 @@ class Conv2d(Layer):
         return conv2d(x, self.parameters["weight"], self.parameters["bias"])
 
     def backward(self, dy):
-        """By the trilinear form of `reference`: w and x are the other two of its three arrays."""
+        """dw, db and dx: y is linear in each of w, b and x, so that each takes its coefficient (`convolution`)."""
         _require_shape(self, dy, None, None, self.parameters["weight"].shape[3])
         self.gradients["weight"] = conv2d_weight(self.x, dy)
         self.gradients["bias"] = sum_pixels(dy)
-        return None if self.of_data else conv2d_transpose(dy, self.parameters["weight"])
+        return conv2d_transpose(dy, self.parameters["weight"]) if self.input_grad else None
 
 
 class ConvTranspose2d(Layer):
@@ -132,9 +135,9 @@ class ConvTranspose2d(Layer):
     `Conv2d` with forward and backward exchanged; a pixel of y sums 2×2 pixels of x, hence its fan-in.
     """
 
-    def __init__(self, inputs, outputs, rng, dtype=np.float32):
+    def __init__(self, inputs, outputs, rng, dtype=np.float32, input_grad=True):
         weight = he_normal((4, 4, outputs, inputs), 4 * inputs, rng, dtype)
-        super().__init__(weight=weight, bias=np.zeros(outputs, dtype))
+        super().__init__(input_grad, weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x):
         _require_shape(self, x, None, None, self.parameters["weight"].shape[3])
@@ -142,18 +145,26 @@ class ConvTranspose2d(Layer):
         return conv2d_transpose(x, self.parameters["weight"], self.parameters["bias"])
 
     def backward(self, dy):
-        """By the trilinear form of `reference`: w and x are the other two of its three arrays."""
+        """As in `Conv2d`, small and big exchanged."""
         _require_shape(self, dy, None, None, self.parameters["weight"].shape[2])
         self.gradients["weight"] = conv2d_weight(dy, self.x)
         self.gradients["bias"] = sum_pixels(dy)
-        return conv2d(dy, self.parameters["weight"])
+        return conv2d(dy, self.parameters["weight"]) if self.input_grad else None
 
 
 class Sequential:
-    """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own."""
+    """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own.
+
+    A ReLU between two layers that make new arrays and keep none of them works in place: x is the y of the one before,
+    dy the dx of the one behind, and nobody else holds them.
+    """
 
     def __init__(self, **layers):
         self.layers = layers
+        chain, makers = [*layers.values()], (Linear, Conv2d, ConvTranspose2d)
+        for before, layer, behind in zip(chain, chain[1:], chain[2:]):
+            if isinstance(layer, ReLU):
+                layer.in_place = type(before) in makers and type(behind) in makers
 
     def forward(self, x):
         for layer in self.layers.values():

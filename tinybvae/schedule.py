@@ -1,4 +1,4 @@
-"""Numbers that change while a model trains: the price of a nat, the learning rate.
+"""Numbers that change with the step: the weight of the KL, the learning rate.
 
 A schedule is a number, or points [(step, value), ...]: between two points the value's logarithm is a straight line,
 before the first and after the last it is level.
@@ -8,8 +8,10 @@ import math
 
 import numpy as np
 
+LEAST = 1e-30  # what counts as positive: well within the range of float32
 
-def at(step, schedule):
+
+def value_at(schedule, step):
     """The schedule's value at a step."""
     if not isinstance(schedule, list):
         return schedule
@@ -17,8 +19,8 @@ def at(step, schedule):
     return math.exp(np.interp(step, steps, np.log(values)))
 
 
-def checked(name, schedule):
-    """The schedule in floats and lists, as JSON can hold it.
+def as_schedule(name, schedule, zero=False):
+    """The schedule in floats and lists, as JSON can hold it. A number, but no point, may be 0 if `zero`.
 
     Raises ValueError unless its values are positive and finite, and its points' steps rise.
     """
@@ -26,7 +28,9 @@ def checked(name, schedule):
     if points.ndim:
         if points.shape[1:] != (2,) or not (np.diff(points[:, 0], append=np.inf) > 0).all():
             raise ValueError(f"{name} must be a number, or points (step, value) with rising steps, not {schedule}")
+    elif zero and points == 0:
+        return 0.0
     for value in points[:, 1] if points.ndim else [points]:
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, not {value}")
+        if not LEAST <= value < math.inf:
+            raise ValueError(f"{name} must be positive and finite{' or the number 0' if zero else ''}, not {value}")
     return points.tolist()

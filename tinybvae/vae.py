@@ -1,5 +1,16 @@
 """The β-VAE: two architectures as tables, the reparameterization, and the chain rule by hand.
 
+A VAE (Kingma and Welling 2014) supposes that an image x came from a code z: z drawn from the prior p(z) = N(0, 1) in
+each of D latents, then x from the decoder's p(x|z). How probable it makes the data, p(x) = ∫ p(x|z) p(z) dz, cannot be
+computed. But let q(z|x) be the encoder's guess of which z an image came from. Since p(x) = p(x|z) p(z) / p(z|x),
+
+    log p(x)  =  E_q[log p(x|z) + log p(z) − log q(z|x)]  +  E_q[log q(z|x) − log p(z|x)]
+              =  E_q[log p(x|z)] − KL(q(z|x) ‖ p(z))      +  KL(q(z|x) ‖ p(z|x))
+              ≥  E_q[log p(x|z)] − KL(q(z|x) ‖ p(z))
+
+for a KL is never negative. Training raises this bound, the ELBO: it lowers the reconstruction loss −log p(x|z) plus an
+objective's penalty on the KL, which is the KL itself for β = 1.
+
 N batch, D latents. An architecture is a function of the number of latents, the image's shape (height, width, channels),
 the random generator that draws the weights and their dtype. It returns an encoder, from images to 2·D numbers (the
 means, then the log-variances of q(z|x)), and a decoder, from z to one logit a pixel and channel.
@@ -16,7 +27,8 @@ from tinybvae.losses import bernoulli_nll, gaussian_kl
 def burgess2018(latents, image_shape, rng, dtype):
     """Burgess et al. 2018, appendix A.1: four convolutions and two hidden layers, and their mirror image.
 
-    Raises ValueError unless height and width are multiples of 16.
+    The paper's encoder gives log σ, this one log σ² = 2 log σ. Raises ValueError unless height and width are multiples
+    of 16.
     """
     height, width, channels = image_shape
     if height % 16 or width % 16:
@@ -24,38 +36,37 @@ def burgess2018(latents, image_shape, rng, dtype):
                          f"not {height}×{width}")
     small = (height // 16, width // 16, 32)
     flat = small[0] * small[1] * 32
-    start = {"rng": rng, "dtype": dtype}
-    encoder = Sequential(                                  # (N, height, width, channels), 64×64×1 for dSprites
-        conv1=Conv2d(channels, 32, of_data=True, **start),  # (N, 32, 32, 32)
-        relu1=ReLU(in_place=True),
-        conv2=Conv2d(32, 32, **start),                     # (N, 16, 16, 32)
-        relu2=ReLU(in_place=True),
-        conv3=Conv2d(32, 32, **start),                     # (N, 8, 8, 32)
-        relu3=ReLU(in_place=True),
-        conv4=Conv2d(32, 32, **start),                     # (N, 4, 4, 32)
-        relu4=ReLU(in_place=True),
-        flatten=Reshape(flat),                             # (N, 512)
-        linear1=Linear(flat, 256, **start),
-        relu5=ReLU(in_place=True),
-        linear2=Linear(256, 256, **start),
-        relu6=ReLU(in_place=True),
-        latent=Linear(256, 2 * latents, **start),          # (N, 2·D): means, then log-variances
+    encoder = Sequential(                                           # (N, height, width, channels): 64×64×1 in dSprites
+        conv1=Conv2d(channels, 32, rng, dtype, input_grad=False),   # (N, 32, 32, 32)
+        relu1=ReLU(),
+        conv2=Conv2d(32, 32, rng, dtype),                           # (N, 16, 16, 32)
+        relu2=ReLU(),
+        conv3=Conv2d(32, 32, rng, dtype),                           # (N, 8, 8, 32)
+        relu3=ReLU(),
+        conv4=Conv2d(32, 32, rng, dtype),                           # (N, 4, 4, 32)
+        relu4=ReLU(),
+        flatten=Reshape(flat),                                      # (N, 512)
+        linear1=Linear(flat, 256, rng, dtype),
+        relu5=ReLU(),
+        linear2=Linear(256, 256, rng, dtype),
+        relu6=ReLU(),
+        latent=Linear(256, 2 * latents, rng, dtype),                # (N, 2·D): means, then log-variances
     )
-    decoder = Sequential(                                  # (N, D)
-        linear1=Linear(latents, 256, **start),
-        relu1=ReLU(in_place=True),
-        linear2=Linear(256, 256, **start),
-        relu2=ReLU(in_place=True),
-        linear3=Linear(256, flat, **start),
-        relu3=ReLU(in_place=True),
-        unflatten=Reshape(*small),                         # (N, 4, 4, 32)
-        conv1=ConvTranspose2d(32, 32, **start),            # (N, 8, 8, 32)
-        relu4=ReLU(in_place=True),
-        conv2=ConvTranspose2d(32, 32, **start),            # (N, 16, 16, 32)
-        relu5=ReLU(in_place=True),
-        conv3=ConvTranspose2d(32, 32, **start),            # (N, 32, 32, 32)
-        relu6=ReLU(in_place=True),
-        conv4=ConvTranspose2d(32, channels, **start),      # (N, 64, 64, 1): logits
+    decoder = Sequential(                                           # (N, D)
+        linear1=Linear(latents, 256, rng, dtype),
+        relu1=ReLU(),
+        linear2=Linear(256, 256, rng, dtype),
+        relu2=ReLU(),
+        linear3=Linear(256, flat, rng, dtype),
+        relu3=ReLU(),
+        unflatten=Reshape(*small),                                  # (N, 4, 4, 32)
+        conv1=ConvTranspose2d(32, 32, rng, dtype),                  # (N, 8, 8, 32)
+        relu4=ReLU(),
+        conv2=ConvTranspose2d(32, 32, rng, dtype),                  # (N, 16, 16, 32)
+        relu5=ReLU(),
+        conv3=ConvTranspose2d(32, 32, rng, dtype),                  # (N, 32, 32, 32)
+        relu6=ReLU(),
+        conv4=ConvTranspose2d(32, channels, rng, dtype),            # (N, 64, 64, 1): logits
     )
     return encoder, decoder
 
@@ -63,24 +74,23 @@ def burgess2018(latents, image_shape, rng, dtype):
 def higgins2017(latents, image_shape, rng, dtype):
     """Higgins et al. 2017, table 1 for dSprites: fully connected, ReLU in the encoder, tanh in the decoder."""
     pixels = int(np.prod(image_shape))
-    start = {"rng": rng, "dtype": dtype}
     encoder = Sequential(
-        flatten=Reshape(pixels),                           # (N, 4096)
-        linear1=Linear(pixels, 1200, of_data=True, **start),
-        relu1=ReLU(in_place=True),
-        linear2=Linear(1200, 1200, **start),
-        relu2=ReLU(in_place=True),
-        latent=Linear(1200, 2 * latents, **start),
+        flatten=Reshape(pixels),                                    # (N, 4096)
+        linear1=Linear(pixels, 1200, rng, dtype, input_grad=False),
+        relu1=ReLU(),
+        linear2=Linear(1200, 1200, rng, dtype),
+        relu2=ReLU(),
+        latent=Linear(1200, 2 * latents, rng, dtype),
     )
     decoder = Sequential(
-        linear1=Linear(latents, 1200, **start),
+        linear1=Linear(latents, 1200, rng, dtype),
         tanh1=Tanh(),
-        linear2=Linear(1200, 1200, **start),
+        linear2=Linear(1200, 1200, rng, dtype),
         tanh2=Tanh(),
-        linear3=Linear(1200, 1200, **start),
+        linear3=Linear(1200, 1200, rng, dtype),
         tanh3=Tanh(),
-        linear4=Linear(1200, pixels, **start),
-        unflatten=Reshape(*image_shape),                   # (N, 64, 64, 1): logits
+        linear4=Linear(1200, pixels, rng, dtype),
+        unflatten=Reshape(*image_shape),                            # (N, 64, 64, 1): logits
     )
     return encoder, decoder
 
@@ -89,7 +99,12 @@ ARCHITECTURES = {function.__name__: function for function in (burgess2018, higgi
 
 
 def reparameterize(mean, logvar, noise):
-    """z = μ + σ ε, with σ = exp(½ log σ²) and ε standard normal (Kingma and Welling 2014, section 2.4); all (N, D)."""
+    """z = μ + σ ε, with σ = exp(½ log σ²) and ε standard normal (Kingma and Welling 2014, section 2.4); all (N, D).
+
+    L is an average over z drawn from N(μ, σ²). A draw as such has no derivative by μ or σ: they only say which draws
+    are likely. z = μ + σ ε has the same distribution, but its randomness, ε, depends on neither. So with ε held, z is
+    an ordinary function of both, and the derivative of the average is the average of the derivatives.
+    """
     return mean + np.exp(logvar / 2) * noise
 
 

@@ -15,7 +15,7 @@ Were it the bottom instead of the top, 488 of the 737,280 images would differ.
 import numpy as np
 from numba import prange
 
-from tinybvae.compiler import jit, parallel
+from tinybvae.kernels.compiler import jit, parallel
 
 FACTOR_NAMES = ("shape", "scale", "orientation", "position_x", "position_y")
 FACTOR_VALUES = (np.arange(1.0, 4.0), np.linspace(.5, 1, 6), np.linspace(0, 2 * np.pi, 40),

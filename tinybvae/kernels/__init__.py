@@ -1,35 +1,19 @@
-"""The three loops of a strided convolution, fast; `reference` says what they compute.
+"""The loops of `convolution`, fast, and the other passes over arrays that a training step needs.
 
-A processor's core can do far more arithmetic than it can fetch numbers for. So all that follows is about fetching less:
-
-- Registers: a convolution is a product of matrices, and a product is fast if its sums stay in registers while they
-  grow. `product` is that: with AVX-512, a tile of 8 × 32 sums, and 40 numbers to fetch for each 256 multiply-adds.
-- Lanes: one instruction multiplies and adds 8 or 16 neighbours in an array at once, its lanes. Channels come last in
-  an array, so that neighbours are channels of one pixel, which are all treated alike.
-- Cache: a core's own cache is ten times as near as memory, but small. So the matrices are never made as a whole.
-  `direct` has one row of pixels at a time, `winograd` about 32 cells, from a copy of one image with a pixel of zeros
-  around it, which also spares the loops every question about borders.
-- Threads: the batch is cut into SLICES parts, however many threads there are to share them. Gradients of weights are
-  sums over the batch: each part has its own, and these are added in order. So no bit depends on the number of threads.
-- Fewer products: where height and width are even and channels fill whole vectors, as in all of Burgess's layers but
-  the two that touch the picture, `winograd` does with 9 products what takes `direct` 16.
-
-What lies between the convolutions is limited by memory: it is a parallel pass over an array, into memory that was used
-before (`memory`). And no BLAS is called: its threads would keep spinning after each call, and take the cores from
-these.
-
-Each function raises ValueError for arrays that do not fit together. Shapes as in `reference`.
+README.md beside this file says how: products of matrices whose sums stay in registers (`gemm`), from patches of an
+image (`im2col`) or from fewer numbers (`winograd`), in memory that was used before (`memory`). `plain` has the same
+functions in NumPy. Each raises ValueError for arrays that do not fit together. Shapes as in `convolution`.
 """
 
 import numba
 import numpy as np
 from numba import prange
 
-from tinybvae import direct, winograd
-from tinybvae.compiler import parallel
-from tinybvae.direct import SLICES
-from tinybvae.memory import empty
-from tinybvae.product import ROWS, VECTOR, tile, whole_tiles, whole_vectors, with_zeros
+from tinybvae.kernels import im2col, winograd
+from tinybvae.kernels.compiler import parallel
+from tinybvae.kernels.gemm import ROWS, VECTOR, microkernel, whole_tiles, whole_vectors, with_zeros
+from tinybvae.kernels.im2col import SLICES
+from tinybvae.kernels.memory import empty
 
 
 def _require_fit(a, b, fit):
@@ -46,7 +30,7 @@ def _is_fast(H, W, C, O, dtype):
 
 
 def _columns_first(w):
-    """(4, 4, C, O) -> (16·C, O), in the order of `direct`."""
+    """(4, 4, C, O) -> (16·C, O), in the order of `im2col`."""
     return w.transpose(1, 0, 2, 3).reshape(-1, w.shape[3])
 
 
@@ -87,7 +71,7 @@ def conv2d(big, w, bias=0):
         return small
     w = whole_vectors(_columns_first(w))
     small = empty((N, H, whole_tiles(W), w.shape[1]), big.dtype)
-    direct.conv2d(rows, w, bias, small)
+    im2col.conv2d(rows, w, bias, small)
     return np.ascontiguousarray(small[:, :, :W, :O])
 
 
@@ -102,7 +86,7 @@ def conv2d_transpose(small, w, bias=0):
         winograd.conv2d_transpose(small, _squares(w, transpose=True), bias, big)
     else:
         small = with_zeros(small, (N, H, whole_tiles(W), O))
-        direct.conv2d_transpose(small, whole_vectors(w.reshape(-1, O).T), bias, big, C)
+        im2col.conv2d_transpose(small, whole_vectors(w.reshape(-1, O).T), bias, big, C)
     return big.reshape(N, 2 * H, 2 * W, C)
 
 
@@ -117,7 +101,7 @@ def conv2d_weight(big, small):
         return _of_squares(slices.sum(axis=0))
     small = whole_vectors(small)
     slices = empty((SLICES, 16 * C, small.shape[3]), big.dtype)
-    direct.conv2d_weight(rows, small, slices)
+    im2col.conv2d_weight(rows, small, slices)
     return slices.sum(axis=0)[:, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
 
 
@@ -141,7 +125,7 @@ def _matmul(a, b, c):
     (M, N), lanes = c.shape, VECTOR // c.itemsize
     rows, columns = -(-M // ROWS), -(-N // lanes)
     for t in prange(rows * columns):
-        tile(a, min(t % rows * ROWS, M - ROWS), b, min(t // rows * lanes, N - lanes), c, len(b), False)
+        microkernel(a, min(t % rows * ROWS, M - ROWS), b, min(t // rows * lanes, N - lanes), c, len(b), False)
 
 
 # The passes over whole arrays in between.
@@ -193,5 +177,5 @@ def _relu_backward(dy, y, dx):
 
 
 if numba.config.DISABLE_JIT:  # NUMBA_DISABLE_JIT=1: the plain twins, to step through with a debugger
-    from tinybvae.reference import (conv2d, conv2d_transpose, conv2d_weight, matmul, relu,  # noqa: F811
-                                    relu_backward, sum_pixels)
+    from tinybvae.kernels.plain import (conv2d, conv2d_transpose, conv2d_weight, matmul, relu,  # noqa: F811
+                                        relu_backward, sum_pixels)

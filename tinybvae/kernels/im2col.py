@@ -1,6 +1,7 @@
-"""The three loops as they stand, as products of matrices, for any number of channels and any size.
+"""The three loops as products of matrices, by im2col, for any number of channels and any size.
 
-patches (W, 16·C) of a row of pixels of small: row j holds the 4×4 pixels of big that pixel j looks at. Then
+For a row of pixels of small there is a matrix, patches (W, 16·C): its row j holds the 4×4 pixels of big that pixel j
+looks at. Then
 
     conv2d            small[i]  = patches · w
     conv2d_weight     w        += patchesᵀ · small[i]
@@ -16,8 +17,8 @@ N batch, H W the small side, C big's channels, O small's. big is flat in its row
 import numpy as np
 from numba import prange
 
-from tinybvae.compiler import jit, parallel
-from tinybvae.product import multiply, whole_tiles
+from tinybvae.kernels.compiler import jit, parallel
+from tinybvae.kernels.gemm import gemm, whole_tiles
 
 SLICES = 16  # parts of the batch: so many threads can share a convolution, so many sums make a gradient of weights
 
@@ -93,7 +94,7 @@ def conv2d(big, w, bias, small):
             pad(big[n], padded, C)
             for i in range(H):
                 _fill(strip, padded, i, C)
-                multiply(patches, w, small[n, i], W, K, False)
+                gemm(patches, w, small[n, i], W, K, False)
                 add_bias(small[n, i], bias, W)
 
 
@@ -107,7 +108,7 @@ def conv2d_transpose(small, w, bias, big, C):
         for n in range(N * s // SLICES, N * (s + 1) // SLICES):
             padded[:] = 0
             for i in range(H):
-                multiply(small[n, i], w, patches, W, O, False)
+                gemm(small[n, i], w, patches, W, O, False)
                 _add_patches(patches, padded, i, W, C)
             crop(padded, bias, big[n], C)
 
@@ -142,4 +143,4 @@ def conv2d_weight(big, small, slices):
             pad(big[n], padded, C)
             for i in range(H):
                 _fill(strip, padded, i, C)
-                multiply(patches.T, small[n, i], slices[s], K, W, True)
+                gemm(patches.T, small[n, i], slices[s], K, W, True)

@@ -1,8 +1,8 @@
-"""The product of two matrices, at the speed of the processor's registers.
+"""The product of two matrices (GEMM), at the speed of the processor's registers.
 
 A core multiplies and adds sixteen float32 with one AVX-512 instruction (eight with AVX2) and begins two of those in
 each cycle, but fetches only about two such vectors from its nearest cache in that time. So sums must stay in registers
-while they grow. `tile` holds ROWS × lanes of them, and each of its steps,
+while they grow. The micro-kernel, `microkernel`, holds a tile of ROWS × lanes of them, and each of its steps,
 
     sum[r, :] += a[m + r, k] · b[k, n : n + lanes]    for each r < ROWS
 
@@ -23,7 +23,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 from numba.np.arrayobj import make_array
 
-from tinybvae.compiler import jit
+from tinybvae.kernels.compiler import jit
 
 VECTOR, ROWS = (128, 8) if binding.get_host_cpu_features().get("avx512f") else (64, 4)
 
@@ -82,7 +82,7 @@ def zeros(typing, array):
 
 
 @intrinsic
-def add_multiple(typing, total, array, index, vector):
+def fma(typing, total, array, index, vector):
     """total + array[index] · vector"""
     def generate(context, builder, signature, arguments):
         total, *place, vector = arguments
@@ -113,20 +113,20 @@ _elementwise(operator.sub, "fsub")
 
 
 @jit
-def tile(a, m, b, n, c, K, add):
+def microkernel(a, m, b, n, c, K, add):
     """c[m : m + ROWS, n : n + lanes] = a[m : m + ROWS, :K] @ b[:K, n : n + lanes], or += if `add`."""
     c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = zeros(c)
     for k in range(K):
         row = load(b, (k, n))
-        c0 = add_multiple(c0, a, (m, k), row)
-        c1 = add_multiple(c1, a, (m + 1, k), row)
-        c2 = add_multiple(c2, a, (m + 2, k), row)
-        c3 = add_multiple(c3, a, (m + 3, k), row)
+        c0 = fma(c0, a, (m, k), row)
+        c1 = fma(c1, a, (m + 1, k), row)
+        c2 = fma(c2, a, (m + 2, k), row)
+        c3 = fma(c3, a, (m + 3, k), row)
         if ROWS == 8:
-            c4 = add_multiple(c4, a, (m + 4, k), row)
-            c5 = add_multiple(c5, a, (m + 5, k), row)
-            c6 = add_multiple(c6, a, (m + 6, k), row)
-            c7 = add_multiple(c7, a, (m + 7, k), row)
+            c4 = fma(c4, a, (m + 4, k), row)
+            c5 = fma(c5, a, (m + 5, k), row)
+            c6 = fma(c6, a, (m + 6, k), row)
+            c7 = fma(c7, a, (m + 7, k), row)
     _put(c, (m, n), c0, add)
     _put(c, (m + 1, n), c1, add)
     _put(c, (m + 2, n), c2, add)
@@ -144,14 +144,14 @@ def _put(c, index, total, add):
 
 
 @jit
-def multiply(a, b, c, M, K, add):
+def gemm(a, b, c, M, K, add):
     """c[:M] = a[:M, :K] @ b[:K], or += if `add`, with M rounded up to whole tiles.
 
     a and c need so many rows, and the rows of b and c are whole vectors.
     """
     for m in range(0, M, ROWS):
         for n in range(0, c.shape[1], VECTOR // c.itemsize):
-            tile(a, m, b, n, c, K, add)
+            microkernel(a, m, b, n, c, K, add)
 
 
 @jit

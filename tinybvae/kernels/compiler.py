@@ -11,7 +11,7 @@ import zlib
 
 import numba
 
-PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name) for name in ("compiler.py", "product.py", "direct.py")))
+PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name) for name in ("compiler.py", "gemm.py", "im2col.py")))
 
 
 def _compiler(**options):

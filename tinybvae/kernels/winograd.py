@@ -1,4 +1,4 @@
-"""The three loops with 9 products where the direct form does 16: Winograd's way with short convolutions.
+"""The three loops with 9 products where im2col does 16: Winograd's minimal filtering, F(2×2, 2×2).
 
 Take two neighbouring outputs y0, y1 of a convolution with two taps g0, g1 over three inputs d0, d1, d2. The trilinear
 form of which each loop is a derivative has four terms, and three products have the same value:
@@ -7,13 +7,13 @@ form of which each loop is a derivative has four terms, and three products have 
 
 So three numbers are made of each array, by `of_big` and `of_small`. A loop makes them of the two arrays it is given,
 multiplies, and takes what comes out to the third array by the transpose of that one's transform, `to_big` or
-`to_small`: that is the derivative by it.
+`to_small`: that is the derivative by it. (Lavin and Gray 2016, arXiv 1509.09308, write Bᵀ d for `of_big`, G g for
+`of_small` and Aᵀ m for `to_small`.)
 
 How a 4×4 convolution of stride 2 is of this kind: write p = 2a + s. Row 2i + p of padded big is row s of the pair of
 rows i + a. For each s, the taps a = 0, 1 slide over pairs one by one; s, and its twin in the columns, count as more
 channels, hence 4·C of them. In two dimensions the rule is applied to rows and then to columns. A *cell*, 2×2 pixels of
-small, looks at 6×6 pixels of big, which are 3×3 pairs, and 3×3 products of matrices do the work of 4×4 (Winograd 1980;
-Lavin and Gray 2016, arXiv 1509.09308):
+small, looks at 6×6 pixels of big, which are 3×3 pairs, and 3×3 products of matrices do the work of 4×4 (Winograd 1980):
 
     patches  (9, cells, 4·C)  made of big, by `gather`;  `scatter` is its transpose
     squares  (9, cells, O)    made of small, by `spread`;  `collect` is its transpose
@@ -32,9 +32,9 @@ N batch, H W the small side, C big's channels, O small's. For even H and W, and 
 import numpy as np
 from numba import prange
 
-from tinybvae.compiler import jit, parallel
-from tinybvae.direct import SLICES, add_bias, blank, crop, pad
-from tinybvae.product import VECTOR, load, multiply, store, whole_tiles
+from tinybvae.kernels.compiler import jit, parallel
+from tinybvae.kernels.gemm import VECTOR, gemm, load, store, whole_tiles
+from tinybvae.kernels.im2col import SLICES, add_bias, blank, crop, pad
 
 CELLS = 32
 
@@ -195,7 +195,7 @@ def conv2d(big, w, bias, small):
             last = min(first + rows, stop)
             _gather_rows(big, first, last, padded, K // 4, patches)
             for r in range(9):
-                multiply(patches[r], w[r], squares[r], (last - first) * columns, K, False)
+                gemm(patches[r], w[r], squares[r], (last - first) * columns, K, False)
             add_bias(squares[4], bias, (last - first) * columns)  # `to_small` hands it on to all pixels of a cell
             for row in range(first, last):
                 collect(squares, (row - first) * columns, small, row)
@@ -216,7 +216,7 @@ def conv2d_transpose(small, w, bias, big):
             for row in range(first, last):
                 spread(small, row, squares, (row - first) * columns)
             for r in range(9):
-                multiply(squares[r], w[r], patches[r], (last - first) * columns, O, False)
+                gemm(squares[r], w[r], patches[r], (last - first) * columns, O, False)
             for row in range(first, last):
                 n, i = divmod(row, H // 2)
                 if i == 0:
@@ -242,11 +242,11 @@ def conv2d_weight(big, small, slices):
             _gather_rows(big, first, last, padded, K // 4, patches)
             for row in range(first, last):
                 spread(small, row, squares, (row - first) * columns)
-            _multiply_transposed(patches, squares, slices[s], (last - first) * columns)
+            _gemm_transposed(patches, squares, slices[s], (last - first) * columns)
 
 
 @jit
-def _multiply_transposed(patches, squares, total, t):
+def _gemm_transposed(patches, squares, total, t):
     """total += patchesᵀ · squares, over the first t cells."""
     for r in range(9):
-        multiply(patches[r].T, squares[r], total[r], total.shape[1], t, True)
+        gemm(patches[r].T, squares[r], total[r], total.shape[1], t, True)

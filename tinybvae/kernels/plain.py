@@ -1,0 +1,27 @@
+"""The kernels' plain twins, in NumPy: what each computes, and what runs under NUMBA_DISABLE_JIT=1, for a debugger."""
+
+import numpy as np
+
+from tinybvae.convolution import conv2d, conv2d_transpose, conv2d_weight
+
+__all__ = ["conv2d", "conv2d_transpose", "conv2d_weight", "matmul", "sum_pixels", "relu", "relu_backward"]
+
+
+def matmul(a, b):
+    """c[m,n] = Σ_k a[m,k] · b[k,n]"""
+    return a @ b
+
+
+def sum_pixels(y):
+    """The sum of y (N, H, W, O) over all but its channels: (O,)"""
+    return y.sum(axis=(0, 1, 2))
+
+
+def relu(x, y):
+    """y = max(x, 0)"""
+    np.maximum(x, 0, out=y)
+
+
+def relu_backward(dy, y, dx):
+    """dx = dy where y > 0, else 0"""
+    dx[...] = np.where(y > 0, dy, 0)

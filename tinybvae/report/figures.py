@@ -1,0 +1,156 @@
+"""What a run looks like: reconstructions, traversals, curves. Each function returns the bytes of a PNG or a GIF.
+
+D latents; `order` lists latents, most informative first. Pictures hold p(x|z) of each pixel, black 0 to white 1.
+"""
+
+import gc
+import io
+from itertools import zip_longest
+
+import imageio.v3 as imageio
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tinybvae.dsprites.sprites import SIZE
+from tinybvae.losses import sigmoid
+
+REACH = 3.0   # traversals run from −3 to 3 standard deviations of the prior
+FRAMES = 25   # of a GIF, one way
+GIF_MS = 80   # milliseconds a frame
+GRAYS = 32    # few, for small files
+LABEL = 32    # pixels, the height of a GIF's labels
+COLUMNS = 5   # of a GIF of several latents, and of a panel of pictures
+INK = "#222222"
+
+
+def traverse(model, mean, latent, values):
+    """Pictures (len(values), height, width, channels) decoded from `mean` (D,) with one latent set to each value."""
+    z = np.tile(mean, (len(values), 1))
+    z[:, latent] = values
+    return sigmoid(model.decode(z))
+
+
+def factors(sprites, classes=(2, 4, 3, 16, 16), columns=8):
+    """PNG: a row a factor of `DSprites`, from its first class to its last, the others at `classes`."""
+    rows = []
+    for factor, size in enumerate(sprites.factor_sizes):
+        row = np.tile(classes, (min(columns, size), 1))
+        row[:, factor] = np.linspace(0, size - 1, len(row)).round()
+        blank = np.ones((columns - len(row), SIZE, SIZE, 1))
+        rows.append(np.concatenate([sprites.images(sprites.index(row)), blank]))
+    labels = [f"{name}\n{size} classes" for name, size in zip(sprites.factor_names, sprites.factor_sizes)]
+    figure = Figure(figsize=(.75 * columns + 1.2, .75 * len(rows)), layout="constrained")
+    _mosaic(figure.subplots(), rows, labels)
+    return png(figure)
+
+
+def reconstructions(model, images, z):
+    """PNG of three panels: images (N, …), on their right what posterior means rebuild, and what z (M, D) decodes to.
+
+    N and M are multiples of COLUMNS.
+    """
+    panels = {"images": images, "reconstructions": sigmoid(model.decode(model.encode(images)[0])),
+              "samples from the prior": sigmoid(model.decode(z))}
+    figure = Figure(figsize=(9.6, .6 * max(len(images), len(z)) / COLUMNS + .3), layout="constrained")
+    for axis, (title, pictures) in zip(figure.subplots(1, 3), panels.items()):
+        _mosaic(axis, pictures.reshape(-1, COLUMNS, *pictures.shape[1:]))
+        axis.set_title(title, fontsize=9, color=INK)
+    return png(figure)
+
+
+def traversals(model, mean, order, labels):
+    """PNG: a row a latent, from −3 to 3, the other latents at `mean` (D,); `labels` in the order of the rows."""
+    values = np.linspace(-REACH, REACH, 11)
+    figure = Figure(figsize=(.75 * len(values) + 1.2, .75 * len(order) + .3), layout="constrained")
+    _mosaic(figure.subplots(), [traverse(model, mean, latent, values) for latent in order], labels,
+            [f"{value:+.1f}" for value in values])
+    return png(figure)
+
+
+def traversal_gif(model, mean, latents, labels=()):
+    """GIF: latents side by side, COLUMNS a row, each going from −3 to 3 and back, a slider showing where.
+
+    `labels`, in the order of `latents`, stand above them.
+    """
+    values = np.linspace(-REACH, REACH, FRAMES)
+    films = [_film(traverse(model, mean, latent, values), values, label)
+             for latent, label in zip_longest(latents, labels)]
+    films += [np.zeros_like(films[0])] * (-len(films) % min(COLUMNS, len(films)))
+    rows = [np.concatenate(films[i:i + COLUMNS], axis=2) for i in range(0, len(films), COLUMNS)]
+    film = list(np.concatenate(rows, axis=1))
+    return imageio.imwrite("<bytes>", film + film[-2:0:-1], extension=".gif", duration=GIF_MS, loop=0)
+
+
+def curves(history, columns):
+    """PNG: the reconstruction loss; KL, and its capacity if it has one; the KL of each latent; in nats, by step."""
+    series = dict(zip(columns, np.reshape(history, (-1, len(columns))).T))
+    step = series["step"]
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    loss, total, each = figure.subplots(1, 3)
+    loss.plot(step, series["reconstruction"], color=INK, lw=.8)
+    loss.set_yscale("log")
+    loss.set_title("reconstruction loss (nats)", fontsize=9)
+    total.plot(step, series["kl"], color=INK, lw=.8, label="KL")
+    if np.isfinite(series["capacity"]).any():
+        total.plot(step, series["capacity"], color="#d1495b", lw=1.2, label="capacity C")
+    total.set_title("KL (nats)", fontsize=9)
+    for d, name in enumerate(name for name in columns if name.startswith("kl_z")):
+        each.plot(step, series[name], lw=.8, label=name.removeprefix("kl_"), color=f"C{d % 10}",
+                  ls=("-", "--", ":")[d // 10 % 3])
+    each.set_title("KL of each latent (nats)", fontsize=9)
+    for axis in (total, each):
+        axis.legend(fontsize=6, frameon=False, ncols=2)
+    for axis in (loss, total, each):
+        axis.set_xlabel("step", fontsize=8)
+        axis.tick_params(labelsize=7, which="both")
+        axis.spines[["top", "right"]].set_visible(False)
+    return png(figure)
+
+
+def _mosaic(axis, pictures, row_labels=(), column_labels=()):
+    """Draw pictures (rows, columns, height, width, channels): gray, or colour if there are three channels."""
+    pictures = np.pad(pictures, ((0, 0), (0, 0), (0, 4), (0, 4), (0, 0)), constant_values=1)
+    rows, columns, height, width, channels = pictures.shape
+    for row, top in zip(pictures, range(0, rows * height, height)):  # one by one: matplotlib makes much of an image
+        row = np.concatenate(row, axis=1)
+        axis.imshow(row if channels == 3 else row.mean(axis=2), cmap="gray", vmin=0, vmax=1,
+                    extent=(0, columns * width, top + height, top))
+    axis.set_ylim(rows * height, 0)
+    axis.set_yticks((np.arange(len(row_labels)) + .5) * height, row_labels, fontsize=7, color=INK)
+    axis.set_xticks((np.arange(len(column_labels)) + .5) * width, column_labels, fontsize=7, color=INK)
+    axis.tick_params(length=0, labeltop=True, labelbottom=False)
+    axis.spines[:].set_visible(False)
+
+
+def _film(pictures, values, label):
+    """Frames in GRAYS, twice as large as the pictures, bordered; below, a slider at the value; above, the label."""
+    gray = pictures.mean(axis=3)
+    frames = np.pad(gray, ((0, 0), (0, 4), (1, 1)), constant_values=.25)
+    width = gray.shape[2]
+    for frame, value in zip(frames, values):
+        place = 1 + round((value + REACH) / (2 * REACH) * (width - 1))
+        frame[-3:-1, max(0, place - 1):place + 2] = 1
+    frames = frames.repeat(2, axis=1).repeat(2, axis=2)
+    if label:
+        above = np.broadcast_to(_text(label, frames.shape[2]), (len(frames), LABEL, frames.shape[2]))
+        frames = np.concatenate([above, frames], axis=1)
+    return (np.round(frames * (GRAYS - 1)) * (255 / (GRAYS - 1))).astype(np.uint8)
+
+
+def _text(label, width):
+    """White on black, in the middle of a strip (LABEL, width) of numbers from 0 to 1."""
+    figure = Figure(figsize=(width / 100, LABEL / 100), dpi=100, facecolor="black")
+    figure.text(.5, .5, label, color="white", fontsize=8, linespacing=1.1, ha="center", va="center")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., 0] / 255
+
+
+def png(figure):
+    """The bytes of a PNG of a matplotlib Figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", pad_inches=.05)
+    figure.clear()
+    gc.collect()  # the parts of a figure refer to each other, and would hold megabytes until Python looks for that
+    return buffer.getvalue()

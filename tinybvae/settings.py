@@ -1,0 +1,172 @@
+"""What a run is made with: the recipe, the published presets, the options that change them; and the run itself.
+
+Settings are a flat dict that JSON can hold: it goes into the checkpoint, onto the report and back into a command line.
+"""
+
+import math
+import shlex
+from argparse import SUPPRESS
+
+import numpy as np
+
+from tinybvae.checkpoint import OPTIMIZERS, Run, load
+from tinybvae.commandline import (as_text, nonnegative_float, path, positive_float, positive_int, schedule,
+                                  schedule_or_0, seed, thread_count)
+from tinybvae.dsprites import DSprites
+from tinybvae.losses import beta_objective, capacity_objective
+from tinybvae.report import FILES
+from tinybvae.vae import ARCHITECTURES, BetaVAE
+
+OBJECTIVES = {"capacity": (capacity_objective, ("gamma", "capacity", "anneal_steps", "anneal_power")),
+              "beta": (beta_objective, ("beta",))}
+
+COMMON = {"batch_size": 64, "latents": 10, "seed": 0, "objective": "capacity", "beta": 4.0,
+          "architecture": "burgess2018", "optimizer": "Adam", "data": None, "checkpoint_every": 1000,
+          "evaluate_every": None}
+
+# Published settings. Steps, and the batch size, are ours where a paper names none.
+BURGESS2018 = {"steps": 100_000, "learning_rate": 5e-4, "eps": 1e-8, "gamma": 1000.0, "capacity": 25.0,
+               "anneal_steps": 100_000, "anneal_power": 1.0}
+MIYOSUDA = {**BURGESS2018, "gamma": 100.0, "capacity": 20.0}  # github.com/miyosuda/disentangled_vae
+HIGGINS2017 = {"steps": 100_000, "learning_rate": 1e-2, "eps": 1e-10, "objective": "beta", "beta": 4.0,
+               "architecture": "higgins2017", "optimizer": "Adagrad"}
+PRESETS = {"miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGGINS2017}
+
+# What holds without a preset, phase by phase; examples/README.md says what each phase is for.
+RECIPE = {
+    "steps": 24_500,
+    "gamma": schedule("0:100,600:100,900:30,1300:30,"         # x and y get a latent each
+                      "1500:.05,8000:.05,"                    # everything else is learnt, in no order
+                      "8300:100,8500:100,9000:30,11200:20,"   # x, y and scale are put in order
+                      "11500:.05,17500:.05,"                  # shape and orientation come back beside them
+                      "17800:20,19300:20,19600:1,20500:1,"    # once more, shorter
+                      "20800:5"),                             # settled
+    "learning_rate": schedule("0:1e-4,100:4e-3,1300:4e-3,1500:1e-3,8000:1e-3,8300:2e-3,11200:2e-3,11500:1e-3,"
+                              "22000:1e-3,24500:5e-5"),
+    "eps": schedule("0:1,1300:1,1500:.03"),
+    "capacity": 8.0, "anneal_steps": 24_500, "anneal_power": 4.0}  # always below the KL
+DEFAULTS = {**COMMON, **RECIPE}
+
+LATER = ("evaluate_every", "eps")  # settings that early checkpoints of version 0.1 lack
+MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
+
+
+def add_options(parser):
+    """Give an ArgumentParser an option for each setting, absent unless given, and --preset, --out, --threads, --resume."""
+    def add(name, kind, help="", **how):
+        default = DEFAULTS[name]
+        if default is not None:
+            help += f" (default: {'the recipe, a schedule' if isinstance(default, list) else as_text(default)})"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help.strip(), default=SUPPRESS, **how)
+
+    add("steps", positive_int)
+    add("batch_size", positive_int)
+    add("learning_rate", schedule)
+    add("eps", schedule, "the optimizer's: what it adds to the root of the squared gradients' mean")
+    add("latents", positive_int)
+    add("seed", seed, "of the weights, the images' order and the noise")
+    add("objective", str, "capacity: gamma |KL - C| (Burgess et al.); beta: beta KL (Higgins et al.)",
+        choices=OBJECTIVES)
+    add("gamma", schedule_or_0)
+    add("capacity", nonnegative_float, "C's last value", metavar="NATS")
+    add("anneal_steps", positive_int, "steps in which C rises from 0")
+    add("anneal_power", positive_float, "C rises as (step / anneal-steps) to this power")
+    add("beta", schedule_or_0)
+    add("data", path, "DeepMind's dsprites .npz or .hdf5; without it, images are rendered on demand")
+    add("checkpoint_every", positive_int, "steps between two checkpoints", metavar="STEPS")
+    add("evaluate_every", positive_int, "checkpoints between two evaluations; the last one is always evaluated",
+        metavar="CHECKPOINTS")
+    parser.add_argument("--preset", choices=PRESETS, help="published settings instead of the recipe (steps and batch "
+                        "size are ours where a paper names none); other options override them")
+    parser.add_argument("--out", type=path, default="runs/dsprites", metavar="FOLDER",
+                        help="for the results (default: %(default)s)")
+    parser.add_argument("--threads", type=thread_count, default=thread_count(), help="the result does not depend on it "
+                        "(default: all)")
+    parser.add_argument("--resume", action="store_true",
+                        help=f"go on with the run in --out; only {', '.join(MAY_CHANGE)} may change")
+
+
+def given_settings(options):
+    """Of parsed options, the settings that were given."""
+    return {name: value for name, value in vars(options).items() if name in DEFAULTS}
+
+
+def configure(given, preset=None):
+    """All settings of a new run: the given ones, and the preset's for the others.
+
+    Without a preset these are the recipe's, whose learning rate and eps are made for its own objective and γ: with
+    others, they are BURGESS2018's. Raises ValueError as `_merged` does.
+    """
+    own = all(given.get(name, DEFAULTS[name]) == DEFAULTS[name] for name in ("objective", "gamma"))
+    return _merged({**COMMON, **BURGESS2018, **(PRESETS[preset] if preset else RECIPE if own else {})}, given)
+
+
+def _merged(settings, given):
+    """Settings overridden by the given ones, without other objectives'.
+
+    Raises ValueError if one is given that belongs to another objective, or for a batch larger than the data set.
+    """
+    settings = {**settings, **given}
+    for objective, (_, names) in OBJECTIVES.items():
+        for name in names:
+            if objective != settings["objective"]:
+                if name in given:
+                    raise ValueError(f"--{name.replace('_', '-')} belongs to --objective {objective}, "
+                                     f"not to {settings['objective']}")
+                settings.pop(name, None)
+    images = math.prod(DSprites.factor_sizes)
+    if settings["batch_size"] > images:
+        raise ValueError(f"--batch-size {settings['batch_size']}: at most the data set's {images} images")
+    return settings
+
+
+def objective_of(settings):
+    """The objective (kl, step) -> (penalty, slope) that settings describe."""
+    make, names = OBJECTIVES[settings["objective"]]
+    return make(**{name: settings[name] for name in names})
+
+
+def new_run(settings, out):
+    """A run at step 0, for an empty or new folder `out`. Raises ValueError if it is in use, or for wrong settings."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: give a folder")
+    for file in out.glob("*"):
+        if file.name == "checkpoint.h5":
+            raise ValueError(f"--out {out} already holds a run: go on with it by --resume, or give another folder")
+        if file.name in FILES or file.match("z[0-9]*.gif"):
+            raise ValueError(f"--out {out} already holds a run's {file.name}, but no checkpoint.h5: "
+                             f"give another folder")
+    model = BetaVAE(settings["latents"], settings["seed"], architecture=ARCHITECTURES[settings["architecture"]])
+    optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters, learning_rate=settings["learning_rate"],
+                                                  eps=settings["eps"])
+    rng = np.random.default_rng([settings["seed"], 1])  # another stream than the weights'
+    return Run(model, optimizer, rng, settings=settings)
+
+
+def resumed_run(checkpoint, given, preset=None):
+    """The run in a checkpoint. Raises ValueError if it was made with other settings, or not from settings like these."""
+    run = load(checkpoint)
+    if run.optimizer is None:
+        raise ValueError(f"{checkpoint} holds weights only: give another --out")
+    for name in LATER:
+        run.settings.setdefault(name, run.optimizer.settings.get(name))
+    objective = run.settings.get("objective")
+    if objective not in OBJECTIVES or not run.settings.keys() >= configure({"objective": objective}).keys():
+        raise ValueError(f"{checkpoint} was not made by this command: give another --out")
+    settings = _merged({**run.settings, **PRESETS.get(preset, {})}, given)
+    for name, value in settings.items():
+        if name not in MAY_CHANGE and run.settings.get(name) != value:
+            raise ValueError(f"{checkpoint} was made with {name} {as_text(run.settings.get(name))}, not "
+                             f"{as_text(value)}: resume it without that option, or give another --out")
+    if settings["steps"] < run.step:
+        raise ValueError(f"{checkpoint} is at step {run.step} already: give --steps of at least that")
+    run.settings = settings
+    return run
+
+
+def command(settings):
+    """The command line that makes a run with these settings, every one spelled out."""
+    shown = [] if settings["architecture"] == COMMON["architecture"] else [f"--preset {settings['architecture']}"]
+    shown += [f"--{name.replace('_', '-')} {shlex.quote(as_text(value))}" for name, value in settings.items()
+              if name not in ("architecture", "optimizer") and value is not None]
+    return " ".join(["python examples/train_dsprites.py", *shown])
