@@ -50,7 +50,8 @@ print(2 * 2048 ** 3 / np.median(times[2:]))
 def main():
     parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("--batches", type=positive_int, nargs="+", default=[16, 64, 256, 1024], help="images a step")
-    parser.add_argument("--threads", type=thread_count, nargs="+", default=powers_of_two(thread_count()), help="to share it")
+    parser.add_argument("--threads", type=thread_count, nargs="+", default=powers_of_two(thread_count()),
+                        help="to share it")
     parser.add_argument("--rounds", type=positive_int, default=7, help="turns of each; their median counts")
     parser.add_argument("--out", type=path, default="runs/benchmark.png", help="the picture")
     arguments = parser.parse_args()

@@ -28,7 +28,7 @@ def test_tables_and_picture(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--batches", "0"], "a whole number from 1"), (["--threads", "100000"], "at most"), (["--rounds"], "expected")])
+    (["--batches", "0"], "a whole number from 1"), (["--threads", "100000"], "a whole number from 1 to"), (["--rounds"], "expected")])
 def test_wrong_arguments(arguments, message, tmp_path):
     process = run(*arguments, "--out", str(tmp_path / "speed.png"))
     assert process.returncode == 2 and message in process.stderr and process.stderr.count("\n") == 1

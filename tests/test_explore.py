@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae.settings import DEFAULTS
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="half a minute a run without Numba's compiler")
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
 from explore import PRETRAINED  # noqa: E402
-from train_dsprites import DEFAULTS  # noqa: E402
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning"}
 
 

@@ -2,7 +2,10 @@
 
 import imageio.v3 as imageio
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 
+import tinybvae as tb
 from tinybvae.report import figures
 
 MEAN = np.array([.5, -1., 2.])
@@ -43,40 +46,71 @@ def test_gif_of_several_latents_keeps_their_order():
     np.testing.assert_allclose(film[0, 3, [2 * 5, 64 + 2 * 5]], sigmoid([.5, -3]), atol=.04)   # columns of latent 0
 
 
+def test_gif_labels_stand_above_the_latents():
+    plain, labelled = (imageio.imread(figures.traversal_gif(Mirror(), MEAN, [2, 0], labels))[..., 0]
+                       for labels in ([], ["HHH", ""]))
+    above, below = labelled[:, :figures.LABEL], labelled[:, figures.LABEL:]
+    np.testing.assert_array_equal(below, plain)
+    assert (above == above[0]).all() and above[:, :, :64].max() > 200 and not above[:, :, 64:].any()
+
+
+@pytest.fixture
 def mosaics(monkeypatch):
-    """What is handed to `_mosaic`, instead of its PNG."""
+    """What is handed to `_mosaic`, (axis, pictures, row labels, column labels), while `png` draws nothing."""
     seen = []
     monkeypatch.setattr(figures, "_mosaic", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(figures, "png", lambda figure: None)
     return seen
 
 
-def test_traversals_have_a_row_a_latent(monkeypatch):
-    seen = mosaics(monkeypatch)
+def test_traversals_have_a_row_a_latent(mosaics):
     figures.traversals(Mirror(), MEAN, [2, 0], ["two", "zero"])
-    (pictures, rows, columns), = seen
+    (_, pictures, rows, columns), = mosaics
     assert rows == ["two", "zero"] and columns[0] == "-3.0" and columns[-1] == "+3.0"
     np.testing.assert_allclose([row[:, 0, 10 * d, 0] for row, d in zip(pictures, [2, 0])],
                                np.tile(sigmoid(np.linspace(-3, 3, len(columns))), (2, 1)))
 
 
-def test_reconstructions_stand_below_their_images(monkeypatch):
+def test_reconstructions_stand_right_of_their_images_and_left_of_samples(mosaics):
     class Dim(Mirror):
         def decode(self, z):
             return super().decode(z) - 1
 
-    seen, images = mosaics(monkeypatch), sigmoid(Mirror().decode(np.array([MEAN, -MEAN])))
-    figures.reconstructions(Dim(), images)
-    ((above, below), rows, _), = seen
-    np.testing.assert_allclose(above, images)
-    np.testing.assert_allclose(below, sigmoid(Mirror().decode(np.array([MEAN, -MEAN])) - 1))
-    assert rows == ["image", "reconstruction"]
+    means, z = np.random.default_rng(0).standard_normal((2, 10, 3))
+    images = sigmoid(Mirror().decode(means))
+    figures.reconstructions(Dim(), images, z)
+    assert [axis.get_title() for axis, _ in mosaics] == ["images", "reconstructions", "samples from the prior"]
+    for (_, pictures), wanted in zip(mosaics, (images, sigmoid(Mirror().decode(means) - 1),
+                                               sigmoid(Mirror().decode(z) - 1))):
+        np.testing.assert_allclose(pictures, wanted.reshape(2, 5, 4, 30, 1))
+
+
+def test_factors_go_from_their_first_class_to_their_last(mosaics):
+    sprites = tb.DSprites()
+    figures.factors(sprites, classes=(1, 2, 3, 4, 5))
+    (_, rows, labels), = mosaics
+    for factor, (row, size) in enumerate(zip(rows, sprites.factor_sizes)):
+        shown = min(size, 8)
+        first, last = np.tile((1, 2, 3, 4, 5), (2, 1))
+        first[factor], last[factor] = 0, size - 1
+        np.testing.assert_array_equal(row[[0, shown - 1]], sprites.images(sprites.index([first, last])))
+        assert (row[shown:] == 1).all() and len(row) == 8 and labels[factor].startswith(sprites.factor_names[factor])
 
 
 def test_mosaic_lays_rows_and_columns():
     pictures = np.zeros((2, 3, 8, 8, 1))
     pictures[1, 2] = 1
-    image = imageio.imread(figures._mosaic(pictures, ["a", "b"], []))[..., 0]
+    figure = Figure(figsize=(3, 2), layout="constrained")
+    figures._mosaic(figure.subplots(), pictures, ["a", "b"])
+    image = imageio.imread(figures.png(figure))[..., 0]
     dark = np.argwhere(image < 10)
     (top, left), (bottom, right) = dark.min(axis=0), dark.max(axis=0)
     assert image[top + 5, left + 5] < 10 and image[top + 5, right - 5] < 10
     assert image[bottom - 5, left + 5] < 10 and image[bottom - 5, right - 5] > 245
+
+
+@pytest.mark.parametrize("capacity, lines", [(0.0, 2), (np.nan, 1)])
+def test_curves_show_a_capacity_if_there_is_one(monkeypatch, capacity, lines):
+    monkeypatch.setattr(figures, "png", lambda figure: len(figure.axes[1].lines))
+    columns = ["step", "total", "reconstruction", "kl", "capacity", "kl_z0"]
+    assert figures.curves([[0, 9., 8., 1., capacity, 1.], [10, 5., 4., 1., capacity, 1.]], columns) == lines

@@ -1,4 +1,4 @@
-"""What the README says exists, and what it shows runs."""
+"""What the README files say exists, and what they show runs."""
 
 import importlib
 import operator
@@ -10,29 +10,53 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+FOLDERS = [ROOT, *(folder for top in ("tinybvae", "examples", "tests") for folder in (ROOT / top, *(ROOT / top).rglob("*"))
+                   if folder.is_dir() and not folder.name.startswith(("_", ".")))]
+READMES = {str(folder.relative_to(ROOT)): (folder / "README.md").read_text(encoding="utf-8") for folder in FOLDERS}
+BLOCKS = [(folder, block) for folder, text in READMES.items() for block in re.findall(r"```python\n(.*?)```", text, re.S)]
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL),
-                         ids=["check a gradient", "train by hand", "render"])
-def test_python_blocks_run(block, capsys):
+def test_every_folder_opens_with_what_it_is_for():
+    assert {".", "tinybvae/kernels", "tinybvae/dsprites", "tinybvae/report", "examples"} <= READMES.keys()
+    for folder, text in READMES.items():
+        title = text.splitlines()[0]
+        assert title == "# tinybvae" if folder == "." else re.match(r"# \w+: \w", title), folder
+
+
+@pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=[folder for folder, _ in BLOCKS])
+def test_python_blocks_run(block, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(compile(block, "README.md", "exec"), {})
     assert "print" not in block or "nats" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("folder", READMES)
+def test_links_and_files_exist(folder):
+    text = READMES[folder]
+    for link in re.findall(r"\]\(([^)]*)\)", text):
+        assert link.startswith("https://") or (ROOT / folder / link).exists(), link
+    for name in re.findall(r"`([\w/]+\.(?:py|h5|cff))`", text):
+        assert any((place / name).exists() for place in (ROOT / folder, ROOT / "tinybvae")) or name == "checkpoint.h5", name
+    for command in re.findall(r"python ((?:examples|tests)/\S+\.py)", text) + re.findall(r"(tests/\S+\.py)", text):
+        assert (ROOT / command).is_file(), command
+
+
 def test_places_exist():
-    places = re.findall(r"`([\w/]+)\.py:([\w.]+)`", README)
-    assert len(places) > 15
+    places = re.findall(r"`([\w/]+)\.py:([\w.]+)`", READMES["."])
+    assert len(places) > 12
     for file, name in places:
         module = importlib.import_module(f"tinybvae.{file.replace('/', '.')}")
         assert operator.attrgetter(name)(module).__doc__
 
 
-def test_files_and_options_exist():
-    for path in re.findall(r"\]\((examples/[^)]*)\)", README) + re.findall(r"python (examples/\S+)", README):
-        assert (ROOT / path).is_file(), path
+def test_options_and_extras_exist():
     help_text = "".join(subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, cwd=ROOT,
                                        env={"PYTHONPATH": str(ROOT)}).stdout
-                        for command in (["examples/train_dsprites.py"], ["-m", "tinybvae.dsprites"]))
-    options = set(re.findall(r"(--[a-z][\w-]*)", README)) - {"--help"}
-    assert options and all(f"{option} " in help_text for option in options)
+                        for command in (["examples/train_dsprites.py"], ["examples/explore.py"], ["-m", "tinybvae.dsprites"]))
+    text = "".join(READMES.values())
+    options = set(re.findall(r"(--[a-z][\w-]*)", text)) - {"--help"}
+    assert len(options) > 8 and all(f"{option} " in help_text for option in options)
+    presets = set(re.findall(r"--preset (\w+)", text))
+    assert presets and all(preset in help_text for preset in presets)
+    extras = set(re.findall(r"\.\[(\w+)\]", text))
+    assert extras and all(f'"{extra}": [' in (ROOT / "setup.py").read_text() for extra in extras)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.commandline import spelled
+from tinybvae.commandline import Parser, as_text
+from tinybvae.report.figures import LABEL
+from tinybvae.settings import DEFAULTS, LATER, add_options, command, configure, given_settings
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="a minute a run without Numba's compiler")
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
-from train_dsprites import DEFAULTS, LATER, main  # noqa: E402
+from train_dsprites import main  # noqa: E402
 COMMAND = [sys.executable, str(ROOT / "examples/train_dsprites.py")]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning"}
 SMALL = ["--steps", "25", "--batch-size", "8", "--latents", "6", "--checkpoint-every", "10"]
@@ -108,9 +111,9 @@ def test_it_evaluates_itself_at_its_end(finished):
 
 
 def test_it_evaluates_itself_when_asked(tmp_path, finished):
-    done = run(*SMALL, "--steps", 30, "--checkpoint-every", 5, "--evaluate-every", 2, "--out", tmp_path / "run")
+    done = run(*SMALL, "--steps", 15, "--checkpoint-every", 5, "--evaluate-every", 2, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert [row["step"] for row in tb.load(tmp_path / "run/checkpoint.h5").scores] == [10, 20, 30]
+    assert [row["step"] for row in tb.load(tmp_path / "run/checkpoint.h5").scores] == [10, 15]
 
 
 def test_pictures(finished):
@@ -121,7 +124,7 @@ def test_pictures(finished):
     assert len(film) == 48 and film.shape[1:3] == (136, 132)
     assert imageio.improps(out / "z0.gif").n_images == 48 and imageio.immeta(out / "z0.gif")["loop"] == 0
     assert (film[1] == film[-1]).all() and (film[0] != film[24]).any()  # there and back
-    assert imageio.imread(out / "traversals.gif").shape[:3] == (48, 2 * 136, 5 * 132)
+    assert imageio.imread(out / "traversals.gif").shape[:3] == (48, 2 * (LABEL + 136), 5 * 132)
 
 
 def test_the_report_is_self_contained(finished):
@@ -130,7 +133,7 @@ def test_the_report_is_self_contained(finished):
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == 6 + 3 and all(source.startswith("data:image/") for source in sources)
     assert "//" not in re.sub(r'"data:[^"]*"', "", page)
-    assert "--steps 25 --batch-size 8" in page and "batch_size" in page
+    assert "--steps 25 " in page and "--batch-size 8 " in page and "batch_size" in page
 
 
 def test_a_run_is_not_overwritten(finished):
@@ -173,13 +176,51 @@ def test_nothing_to_resume(tmp_path):
 
 
 PUBLISHED = {
-    "seed": {"gamma": 100, "capacity": 20, "anneal_steps": 100_000, "anneal_power": 1, "batch_size": 64,
-             "learning_rate": 5e-4, "epsilon": 1e-8},
+    "miyosuda": {"gamma": 100, "capacity": 20, "anneal_steps": 100_000, "anneal_power": 1, "batch_size": 64,
+                 "learning_rate": 5e-4, "eps": 1e-8},
     "burgess2018": {"gamma": 1000, "capacity": 25, "anneal_steps": 100_000, "anneal_power": 1, "learning_rate": 5e-4,
-                    "epsilon": 1e-8},
+                    "eps": 1e-8},
     "higgins2017": {"objective": "beta", "beta": 4, "learning_rate": 1e-2, "architecture": "higgins2017",
                     "optimizer": "Adagrad"},
 }
+
+
+PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "optimizer": "Adam"}
+
+
+@pytest.mark.parametrize("given, made", [
+    ({}, DEFAULTS | {"objective": "capacity"}),
+    ({"gamma": DEFAULTS["gamma"], "objective": "capacity", "capacity": 5.0, "seed": 3},
+     {"learning_rate": DEFAULTS["learning_rate"], "eps": DEFAULTS["eps"], "capacity": 5.0, "steps": DEFAULTS["steps"]}),
+    ({"objective": "beta"}, PLAIN | {"objective": "beta", "beta": 4.0}),
+    ({"objective": "beta", "beta": 0.0, "eps": .1}, PLAIN | {"beta": 0.0, "eps": .1}),
+    ({"gamma": 0.0}, PLAIN | {"gamma": 0.0, "capacity": 25.0, "anneal_power": 1.0}),
+    ({"gamma": 30.0, "learning_rate": 1e-3}, PLAIN | {"gamma": 30.0, "learning_rate": 1e-3}),
+], ids=["recipe", "recipe, other capacity", "beta", "autoencoder", "gamma 0", "gamma"])
+def test_the_recipe_lends_nothing_to_other_objectives(given, made):
+    """Its learning rate and eps are made for its own γ: with another weight, published settings hold."""
+    settings = configure(given)
+    for name, value in made.items():
+        assert settings.get(name, "absent") == ("absent" if name == "beta" and settings["objective"] == "capacity"
+                                                else value), name
+
+
+def test_the_command_says_all_that_holds():
+    """What it prints, read again, makes the same settings."""
+    for given, preset in [({}, None), ({"objective": "beta", "beta": 0.0}, None), ({"gamma": [[0, 5.0], [9, 1.0]]}, None),
+                          ({"evaluate_every": 2, "data": "a file.npz"}, "miyosuda"), ({}, "higgins2017")]:
+        parser, settings = Parser(), configure(given, preset)
+        add_options(parser)
+        options = parser.parse_args(shlex.split(command(settings))[2:])
+        assert configure(given_settings(options), options.preset) == settings
+
+
+def test_an_autoencoder(tmp_path):
+    done = run("--objective", "beta", "--beta", 0, "--steps", 1, "--latents", 2, "--batch-size", 4, "--out", tmp_path)
+    assert done.returncode == 0 and "--beta 0.0" in done.stdout, done.stderr
+    back = tb.load(tmp_path / "checkpoint.h5")
+    (_, total, reconstruction, kl, *_), = back.history
+    assert total == reconstruction and kl > 0 and back.optimizer.settings["learning_rate"] == 5e-4
 
 
 @pytest.mark.parametrize("preset", PUBLISHED)
@@ -198,7 +239,7 @@ def test_options_reach_the_run(tmp_path):
     classes = np.insert(tb.DSprites().classes(index), 0, 0, axis=1)
     np.savez(tmp_path / "some.npz", imgs=tb.DSprites().images(index)[..., 0].astype(np.uint8), latents_classes=classes)
     done = run("--preset", "burgess2018", "--objective", "beta", "--beta", "0:3,9:30", "--learning-rate", 1e-30,
-               "--epsilon", "5:.5", "--seed", 7, "--steps", 1, "--batch-size", 5, "--latents", 2,
+               "--eps", "5:.5", "--seed", 7, "--steps", 1, "--batch-size", 5, "--latents", 2,
                "--data", tmp_path / "some.npz", "--out", tmp_path / "run")
     assert done.returncode == 0 and "70 images" in done.stdout, done.stderr
     back, start = tb.load(tmp_path / "run/checkpoint.h5"), tb.BetaVAE(2, seed=7)
@@ -206,7 +247,7 @@ def test_options_reach_the_run(tmp_path):
         np.testing.assert_allclose(back.model.parameters[name], p, atol=1e-20)
     (_, total, reconstruction, kl, *_), = back.history
     assert total == pytest.approx(reconstruction + 3 * kl) and kl > 0
-    assert back.settings["beta"] == [[0, 3], [9, 30]] and back.optimizer.settings["epsilon"] == [[5, .5]]
+    assert back.settings["beta"] == [[0, 3], [9, 30]] and back.optimizer.settings["eps"] == [[5, .5]]
     assert "gamma" not in back.settings and back.settings["batch_size"] == 5 and "--beta 0:3,9:30" in done.stdout
 
 
@@ -217,12 +258,14 @@ WRONG = [
     (["--batch-size", "1000000"], "at most the data set's 737280 images"),
     (["--latents", "0"], "--latents: must be"),
     (["--threads", "0"], "--threads: must be"),
-    (["--threads", "100000"], "--threads 100000: at most"),
+    (["--threads", "100000"], "--threads: must be a whole number from 1 to"),
     (["--learning-rate", "nan"], "--learning-rate: must be a positive number, or points step:value,"),
     (["--gamma", "-1"], "--gamma: must be"),
-    (["--gamma", "0:1,0:2"], "--gamma: must be a positive number, or points step:value,step:value,... with rising"),
+    (["--gamma", "0:1,0:2"], "--gamma: must be 0, a positive number, or points step:value,step:value,... with rising"),
     (["--learning-rate", "0:1e-3,5:"], "--learning-rate: must be"),
-    (["--epsilon", "5:0"], "--epsilon: must be"),
+    (["--eps", "5:0"], "--eps: must be a positive number"),
+    (["--eps", "0"], "--eps: must be a positive number"),
+    (["--gamma", "0:0,5:1"], "--gamma: must be 0, a positive"),
     (["--capacity", "inf"], "--capacity: must be"),
     (["--anneal-steps", "0"], "--anneal-steps: must be"),
     (["--beta", "4"], "--beta belongs to --objective beta"),
@@ -249,11 +292,11 @@ def test_wrong_input(tmp_path, refusal, options, message):
 
 
 @pytest.mark.parametrize("change, message", [
-    (["--gamma", "50"], f"was made with gamma {spelled(DEFAULTS['gamma'])}, not 50.0"),
-    (["--epsilon", "0:1,5:2"], "was made with epsilon 0:1,1300:1,1500:0.03, not 0:1,5:2: resume it without that option"),
+    (["--gamma", "50"], f"was made with gamma {as_text(DEFAULTS['gamma'])}, not 50.0"),
+    (["--eps", "0:1,5:2"], "was made with eps 0:1,1300:1,1500:0.03, not 0:1,5:2: resume it without that option"),
     (["--beta", "4"], "--beta belongs to --objective beta"),
     (["--preset", "burgess2018", "--steps", "25"],
-     f"was made with learning_rate {spelled(DEFAULTS['learning_rate'])}, not 0.0005"),
+     f"was made with learning_rate {as_text(DEFAULTS['learning_rate'])}, not 0.0005"),
     (["--steps", "20"], "is at step 25 already"),
     (["--data", "none.npz"], "none.npz: no such file"),
 ])
@@ -282,10 +325,11 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path, finished):
     back = tb.load(finished[0] / "checkpoint.h5")
     for name in LATER:
         del back.settings[name]
+    back.optimizer.settings["epsilon"] = back.optimizer.settings.pop("eps")  # as it was called
     tb.save(back, tmp_path / "checkpoint.h5")
     done = run("--resume", "--out", tmp_path, "--steps", 26)
     assert done.returncode == 0, done.stderr
-    assert tb.load(tmp_path / "checkpoint.h5").settings.keys() == tb.load(finished[0] / "checkpoint.h5").settings.keys()
+    assert tb.load(tmp_path / "checkpoint.h5").settings == {**tb.load(finished[0] / "checkpoint.h5").settings, "steps": 26}
 
 
 def test_weights_alone_are_not_resumed(tmp_path, refusal, finished):

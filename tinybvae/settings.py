@@ -45,7 +45,7 @@ RECIPE = {
                               "22000:1e-3,24500:5e-5"),
     "eps": schedule("0:1,1300:1,1500:.03"),
     "capacity": 8.0, "anneal_steps": 24_500, "anneal_power": 4.0}  # always below the KL
-DEFAULTS = {**COMMON, **RECIPE}
+DEFAULTS = {**RECIPE, **COMMON}
 
 LATER = ("evaluate_every", "eps")  # settings that early checkpoints of version 0.1 lack
 MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
@@ -98,7 +98,7 @@ def configure(given, preset=None):
     others, they are BURGESS2018's. Raises ValueError as `_merged` does.
     """
     own = all(given.get(name, DEFAULTS[name]) == DEFAULTS[name] for name in ("objective", "gamma"))
-    return _merged({**COMMON, **BURGESS2018, **(PRESETS[preset] if preset else RECIPE if own else {})}, given)
+    return _merged({**BURGESS2018, **COMMON, **(PRESETS[preset] if preset else RECIPE if own else {})}, given)
 
 
 def _merged(settings, given):

@@ -132,7 +132,7 @@ def _film(pictures, values, label):
         place = 1 + round((value + REACH) / (2 * REACH) * (width - 1))
         frame[-3:-1, max(0, place - 1):place + 2] = 1
     frames = frames.repeat(2, axis=1).repeat(2, axis=2)
-    if label:
+    if label is not None:
         above = np.broadcast_to(_text(label, frames.shape[2]), (len(frames), LABEL, frames.shape[2]))
         frames = np.concatenate([above, frames], axis=1)
     return (np.round(frames * (GRAYS - 1)) * (255 / (GRAYS - 1))).astype(np.uint8)
