@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae.dsprites.__main__ import main
 from tinybvae.dsprites.files import hdf5
 
 SPRITES = tb.DSprites()
@@ -208,13 +209,11 @@ def test_the_written_file_has_deepminds_layout(written):
     assert written.stat().st_size < 20e6
 
 
-def test_wrong_names_for_the_file(written, tmp_path):
+def test_wrong_names_for_the_file(written, tmp_path, refusal):
     before = written.read_bytes()
     for path, message in [(written, "exists already"), (tmp_path / "no" / "all.H5", "there is no folder"),
                           (tmp_path / "all.npz", "ends in .hdf5"), (tmp_path, "ends in .hdf5"), ("", "must be a path")]:
-        process = write_all(path)
-        output, errors = process.communicate()
-        assert process.returncode == 2 and message in errors and errors.count("\n") == 1 and not output
+        assert message in refusal(main, "--write", path)
     assert written.read_bytes() == before and not [*tmp_path.iterdir()]
 
 

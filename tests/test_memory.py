@@ -58,7 +58,8 @@ atexit.register(lambda: print(memory.empty((9,), np.uint8)[0], held[0]))
 from tinybvae.kernels import memory
 held = memory.empty((9,), np.uint8)
 held[0] = 7"""
-    assert subprocess.run([sys.executable, "-c", held], text=True, capture_output=True).stdout.split()[-2:] == ["0", "7"]
+    output = subprocess.run([sys.executable, "-c", held], text=True, capture_output=True).stdout
+    assert output.split()[-2:] == ["0", "7"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -83,8 +83,8 @@ def test_gradients_of_the_whole_model(architecture, image_shape, objective):
 
 
 MISTAKES = {  # a function of `vae`, what it returns instead, and the parameters whose gradients go wrong
-    "σ where σ / 2 belongs": ("reparameterize_backward", lambda dz, logvar, noise: (dz, dz * noise * np.exp(logvar / 2)),
-                              "encoder."),
+    "σ where σ / 2 belongs": ("reparameterize_backward", lambda dz, logvar, noise: (
+        dz, dz * noise * np.exp(logvar / 2)), "encoder."),
     "no path through KL": ("gaussian_kl", lambda mean, logvar: (tb.gaussian_kl(mean, logvar)[0], 0 * mean, 0 * logvar),
                            "encoder."),
     "a sum where a mean belongs": ("bernoulli_nll", lambda logits, images: (

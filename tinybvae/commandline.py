@@ -25,7 +25,7 @@ def seed(text):
 
 def thread_count(text=numba.config.NUMBA_NUM_THREADS):
     most = numba.config.NUMBA_NUM_THREADS
-    return _parsed(int, text, lambda number: 1 <= number <= most, f"a whole number from 1 to {most}, as many as there are")
+    return _parsed(int, text, lambda number: 1 <= number <= most, f"a whole number from 1 to {most}, all there are")
 
 
 def positive_float(text):

@@ -10,8 +10,8 @@ same sum, solved for that array. These are the three functions below, and all th
 
     conv2d            ∂F/∂small         conv2d_transpose  ∂F/∂big         conv2d_weight     ∂F/∂w
 
-Let y = conv2d(x, w), and dy = ∂L/∂y for a loss L. When x or w changes a little, L changes by ⟨change of y, dy⟩, which is
-the change of F(x, w, dy). Hence dx = conv2d_transpose(dy, w) and dw = conv2d_weight(x, dy).
+Let y = conv2d(x, w), and dy = ∂L/∂y for a loss L. When x or w changes a little, L changes by ⟨change of y, dy⟩, and
+that is the change of F(x, w, dy). Hence dx = conv2d_transpose(dy, w) and dw = conv2d_weight(x, dy).
 
 ⟨conv2d(x, w), y⟩ = ⟨x, conv2d_transpose(y, w)⟩ says that the transpose is the adjoint, as Wᵀ is W's in a linear layer.
 The decoder's layer, y = conv2d_transpose(x, w), takes F with small and big exchanged: dx = conv2d(dy, w), and

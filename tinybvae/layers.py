@@ -38,7 +38,7 @@ def _require_shape(layer, x, *axes):
 
 
 class Linear(Layer):
-    """y = x W + b, that is y[n,o] = Σᵢ x[n,i] W[i,o] + b[o].  x (N, inputs), weight (inputs, outputs), y (N, outputs)."""
+    """y = x W + b, that is y[n,o] = Σᵢ x[n,i] W[i,o] + b[o].  x (N, inputs), W (inputs, outputs), y (N, outputs)."""
 
     def __init__(self, inputs, outputs, rng, dtype=np.float32, input_grad=True):
         weight = he_normal((inputs, outputs), inputs, rng, dtype)
@@ -64,7 +64,7 @@ class Linear(Layer):
 
 
 class ReLU(Layer):
-    """y = max(x, 0), of any shape. `in_place`, x becomes y and dy becomes dx; a `Sequential` knows where that is safe."""
+    """y = max(x, 0), of any shape. In place, x becomes y and dy becomes dx: a `Sequential` knows where that is safe."""
 
     in_place = False
 

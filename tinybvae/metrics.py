@@ -1,4 +1,4 @@
-"""How well latents match factors: mutual information, the names it gives to latents, and five scores of disentanglement.
+"""How well latents match factors: mutual information, the names it gives to latents, five scores of disentanglement.
 
 N samples, D latents, K factors. codes (N, D) are posterior means, classes (N, K) the true factors; nats. The scores lie
 between 0 and 1, the latter for codes that are the factors in any order and scale. They follow Locatello et al. 2019,
@@ -172,8 +172,8 @@ def _svm_accuracy(z, labels):
 def linear_svms(z, labels, classes, cost=.01, iterations=20):
     """w and b (classes,) of one SVM a class, with y = 1 for its samples z (N,) and −1 for others.
 
-    Each minimizes ½ (w² + b²) + Σ c max(0, 1 − y (w z + b))². c is `cost`, for y = 1 times N / (classes · samples of the
-    class). Newton's method is exact once it knows which samples lie inside the margin.
+    Each minimizes ½ (w² + b²) + Σ c max(0, 1 − y (w z + b))². c is `cost`, for y = 1 times N / (classes · samples of
+    the class). Newton's method is exact once it knows which samples lie inside the margin.
     """
     own = labels[:, None] == np.arange(classes)  # (N, classes)
     x, y = z[:, None], np.where(own, 1, -1)
@@ -193,7 +193,7 @@ def linear_svms(z, labels, classes, cost=.01, iterations=20):
 
 
 def dci(codes, classes, seed=0):
-    """Eastwood and Williams 2018: {"importance": (D, K), "disentanglement": …, "completeness": …, "informativeness": …}.
+    """Eastwood and Williams 2018: importance (D, K), disentanglement, completeness and informativeness, by these names.
 
     importance, each column of sum 1 (or 0), says how much each latent helps a random forest to tell a factor: one of
     their two regressors; Locatello et al. took gradient-boosted trees. Disentanglement: is a latent important for one

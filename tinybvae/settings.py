@@ -52,7 +52,7 @@ MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a r
 
 
 def add_options(parser):
-    """Give an ArgumentParser an option for each setting, absent unless given, and --preset, --out, --threads, --resume."""
+    """Give an ArgumentParser an option for each setting, absent unless given; --preset, --out, --threads, --resume."""
     def add(name, kind, help="", **how):
         default = DEFAULTS[name]
         if default is not None:
@@ -144,7 +144,7 @@ def new_run(settings, out):
 
 
 def resumed_run(checkpoint, given, preset=None):
-    """The run in a checkpoint. Raises ValueError if it was made with other settings, or not from settings like these."""
+    """The run in a checkpoint. Raises ValueError if it was made with other settings, or not by `new_run`."""
     run = load(checkpoint)
     if run.optimizer is None:
         raise ValueError(f"{checkpoint} holds weights only: give another --out")
