@@ -57,6 +57,15 @@ def test_mig_of_perfect_codes_is_1():
     assert mig(np.hstack([codes, np.zeros((len(codes), 2))])) == pytest.approx(1)
 
 
+def test_mig_and_sap_of_the_factors_of_dsprites_are_not_1():
+    sprites = tb.DSprites()
+    classes = sprites.classes(np.random.default_rng(0).integers(len(sprites), size=5000))
+    assert mig(CLASSES * 1.) == pytest.approx(1)  # of few classes; in 20 bins, of 40 and of 32:
+    of_dsprites = metrics.mutual_information_gap(metrics.known_shares(classes * 1., classes))
+    assert of_dsprites == pytest.approx((1 + 1 + np.log(20) / np.log(40) + 2 * np.log(20) / np.log(32)) / 5, abs=.05)
+    assert metrics.separated_predictability(classes * 1., classes) < .5
+
+
 def test_mig_of_duplicated_codes_is_0():
     assert mig(np.hstack([CLASSES, CLASSES]).astype(float)) == pytest.approx(0)
 

@@ -1,23 +1,29 @@
-"""The three loops of a strided convolution, plainly: what the network computes, and the oracle of the fast `kernels`.
+"""The three loops of a strided convolution, plainly: what the network computes, and what its fast `kernels` must equal.
 
 Every convolution of Burgess's network is 4×4, stride 2, padding 1: it halves an image, its transpose doubles one. Let
-`big` be images, padded by one pixel of zeros. Multiply what the convolution makes of them by any `small` and sum up:
+`padded` be images `big` with one pixel of zeros around each. Multiply the convolution of them by any `small`, sum up,
+and you have
 
-    F(big, w, small)  =  ⟨conv2d(big, w), small⟩  =  Σ big[n, 2i+p, 2j+q, c] · w[p, q, c, o] · small[n, i, j, o]
+    F(big, w, small)  =  Σ padded[n, 2i+p, 2j+q, c] · w[p, q, c, o] · small[n, i, j, o]     over n, i, j, p, q, c and o
 
-over n, i, j, p, q, c and o. F is linear in each of its arrays, so the derivative by one of them is its coefficient: the
-same sum, solved for that array. These are the three functions below, and all that backpropagation needs:
+F is linear in each of its arrays. So the derivative by an entry of one array is all that this entry is multiplied by:
+the same sum over the other two. The three functions below are these derivatives,
 
-    conv2d            ∂F/∂small         conv2d_transpose  ∂F/∂big         conv2d_weight     ∂F/∂w
+    conv2d = ∂F/∂small        conv2d_transpose = ∂F/∂big        conv2d_weight = ∂F/∂w
 
-Let y = conv2d(x, w), and dy = ∂L/∂y for a loss L. When x or w changes a little, L changes by ⟨change of y, dy⟩, and
-that is the change of F(x, w, dy). Hence dx = conv2d_transpose(dy, w) and dw = conv2d_weight(x, dy).
+and all that backpropagation needs. For a layer y = conv2d(x, w), with dy = ∂L/∂y of a loss L: when x or w changes a
+little, L changes by ⟨change of y, dy⟩, and that is the change of F(x, w, dy). Hence
 
-⟨conv2d(x, w), y⟩ = ⟨x, conv2d_transpose(y, w)⟩ says that the transpose is the adjoint, as Wᵀ is W's in a linear layer.
-The decoder's layer, y = conv2d_transpose(x, w), takes F with small and big exchanged: dx = conv2d(dy, w), and
-dw = conv2d_weight(dy, x).
+    dx = conv2d_transpose(dy, w)        dw = conv2d_weight(x, dy)
 
-Shapes: big (N, 2H, 2W, C), w (4, 4, C, O), small (N, H, W, O). The first two functions can add a bias.
+⟨conv2d(x, w), s⟩ = ⟨x, conv2d_transpose(s, w)⟩ for all x and s, since both sides are F(x, w, s): so the transpose is
+called the adjoint. It is to the convolution what Wᵀ is to W. The decoder's layers are y = conv2d_transpose(x, w), with
+weights of their own: ⟨y, dy⟩ is F(dy, w, x), hence
+
+    dx = conv2d(dy, w)                  dw = conv2d_weight(dy, x)
+
+Shapes: big (N, 2H, 2W, C), w (4, 4, C, O), small (N, H, W, O); channels come last. The first two functions can add a
+bias, one number a channel, whose derivative is the sum of dy over images and pixels.
 """
 
 import numpy as np
@@ -29,7 +35,7 @@ def pad(big):
 
 
 def conv2d(big, w, bias=0):
-    """small[n,i,j,o] = bias[o] + Σ_pqc big[n,2i+p,2j+q,c] · w[p,q,c,o]"""
+    """small[n,i,j,o] = bias[o] + Σ_pqc padded[n,2i+p,2j+q,c] · w[p,q,c,o]"""
     N, H, W, O = len(big), big.shape[1] // 2, big.shape[2] // 2, w.shape[3]
     padded, small = pad(big), np.full((N, H, W, O), bias, big.dtype)
     for p, q in np.ndindex(4, 4):
@@ -38,7 +44,7 @@ def conv2d(big, w, bias=0):
 
 
 def conv2d_transpose(small, w, bias=0):
-    """big[n,y,x,c] = bias[c] + Σ small[n,i,j,o] · w[p,q,c,o] over all i,j,p,q,o with 2i+p = y+1 and 2j+q = x+1"""
+    """padded[n,2i+p,2j+q,c] += Σ_o small[n,i,j,o] · w[p,q,c,o] over all i, j, p, q; big is that without its border"""
     N, H, W, C = *small.shape[:3], w.shape[2]
     padded = np.full((N, 2 * H + 2, 2 * W + 2, C), bias, small.dtype)
     for p, q in np.ndindex(4, 4):
@@ -47,7 +53,7 @@ def conv2d_transpose(small, w, bias=0):
 
 
 def conv2d_weight(big, small):
-    """w[p,q,c,o] = Σ_nij big[n,2i+p,2j+q,c] · small[n,i,j,o]"""
+    """w[p,q,c,o] = Σ_nij padded[n,2i+p,2j+q,c] · small[n,i,j,o]"""
     H, W, C, O = *small.shape[1:3], big.shape[3], small.shape[3]
     padded, w = pad(big), np.zeros((4, 4, C, O), big.dtype)
     for p, q in np.ndindex(4, 4):

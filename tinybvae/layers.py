@@ -1,8 +1,8 @@
 """The layers: `forward` keeps what `backward` needs; `backward` takes dy = ∂L/∂y, assigns the gradients, returns dx.
 
 ∂L/∂y means: if y changes a little, L changes by ⟨change of y, dy⟩, the sum of their products. N batch, H W the small
-side, C big's channels, O small's. Arrays are channels-last. Weights start as He et al. 2015 proposed, with variance
-2 / fan_in, so that a chain of ReLUs neither fades nor explodes; biases start at zero.
+side of a convolution, C big's channels, O small's; channels come last. Weights start as He et al. 2015 proposed, with
+variance 2 / fan_in, so that a chain of ReLUs neither fades nor explodes; biases start at zero.
 """
 
 import numpy as np
@@ -54,8 +54,9 @@ class Linear(Layer):
     def backward(self, dy):
         """dW = xᵀ dy,  db = Σₙ dy,  dx = dy Wᵀ
 
-        W[i,o] is in y[n,o] for every n, times x[n,i]: dW[i,o] = Σₙ x[n,i] dy[n,o]. b[o] is in y[n,o] for every n:
-        db[o] = Σₙ dy[n,o]. x[n,i] is in y[n,o] for every o, times W[i,o]: dx[n,i] = Σₒ dy[n,o] W[i,o].
+        W[i,o] enters y[n,o] for every n, multiplied by x[n,i]:  dW[i,o] = Σₙ x[n,i] dy[n,o];
+        b[o] enters y[n,o] for every n:                          db[o] = Σₙ dy[n,o];
+        x[n,i] enters y[n,o] for every o, multiplied by W[i,o]:  dx[n,i] = Σₒ dy[n,o] W[i,o].
         """
         _require_shape(self, dy, self.parameters["weight"].shape[1])
         self.gradients["weight"] = matmul(self.x.T, dy)
@@ -122,7 +123,7 @@ class Conv2d(Layer):
         return conv2d(x, self.parameters["weight"], self.parameters["bias"])
 
     def backward(self, dy):
-        """dw, db and dx: y is linear in each of w, b and x, so that each takes its coefficient (`convolution`)."""
+        """dw = conv2d_weight(x, dy),  db = Σ dy over images and pixels,  dx = conv2d_transpose(dy, w):  `convolution`"""
         _require_shape(self, dy, None, None, self.parameters["weight"].shape[3])
         self.gradients["weight"] = conv2d_weight(self.x, dy)
         self.gradients["bias"] = sum_pixels(dy)
@@ -130,9 +131,10 @@ class Conv2d(Layer):
 
 
 class ConvTranspose2d(Layer):
-    """The adjoint of `Conv2d`: doubles an image.  x (N, H, W, O), weight (4, 4, C, O), y (N, 2H, 2W, C).
+    """The adjoint of `Conv2d`, to double an image: ⟨conv2d(y, w), x⟩ = ⟨y, conv2d_transpose(x, w)⟩ (`convolution`).
 
-    `Conv2d` with forward and backward exchanged; a pixel of y sums 2×2 pixels of x, hence its fan-in.
+    x (N, H, W, O), weight (4, 4, C, O), y (N, 2H, 2W, C): here O are the inputs, C the outputs. Of the 4×4 taps, with
+    stride 2, a pixel of y meets every second one in each direction: 2×2, hence its fan-in.
     """
 
     def __init__(self, inputs, outputs, rng, dtype=np.float32, input_grad=True):
@@ -145,7 +147,7 @@ class ConvTranspose2d(Layer):
         return conv2d_transpose(x, self.parameters["weight"], self.parameters["bias"])
 
     def backward(self, dy):
-        """As in `Conv2d`, small and big exchanged."""
+        """dw = conv2d_weight(dy, x),  db = Σ dy over images and pixels,  dx = conv2d(dy, w):  `convolution`"""
         _require_shape(self, dy, None, None, self.parameters["weight"].shape[2])
         self.gradients["weight"] = conv2d_weight(dy, self.x)
         self.gradients["bias"] = sum_pixels(dy)
@@ -155,8 +157,8 @@ class ConvTranspose2d(Layer):
 class Sequential:
     """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own.
 
-    A ReLU between two layers that make new arrays and keep none of them works in place: x is the y of the one before,
-    dy the dx of the one behind, and nobody else holds them.
+    A ReLU between two layers that return new arrays, and do not keep those, works in place: x is the y of the one
+    before, dy the dx of the one behind, and nobody else holds them.
     """
 
     def __init__(self, **layers):

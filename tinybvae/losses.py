@@ -29,7 +29,8 @@ def bernoulli_nll(logits, images):
 
         −log p(x) = log(1 + eˡ) − x l    and its derivative by l is p − x
 
-    (Kingma and Welling 2014, appendix C.1). log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|), which cannot overflow.
+    (Kingma and Welling 2014, appendix C.1), summed over pixels, and both divided by N for the batch's mean. Computed as
+    log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|), which cannot overflow.
     """
     _require_one_shape(logits, images)
     l, x, N = logits.reshape(-1), images.reshape(-1), len(images)
@@ -60,7 +61,7 @@ def gaussian_kl(mean, logvar):
 
         KL = ½ (μ² + σ² − 1 − log σ²)    and its derivatives are μ, by μ, and ½ (σ² − 1), by log σ²
 
-    (Kingma and Welling 2014, appendix B).
+    (Kingma and Welling 2014, appendix B), all divided by N for the batch's mean.
     """
     _require_one_shape(mean, logvar)
     N = len(mean)
@@ -70,19 +71,20 @@ def gaussian_kl(mean, logvar):
 
 
 # An objective is a function (kl, step) -> (penalty, slope): what is added to the reconstruction loss for a KL of `kl`
-# nats, and d(penalty)/d(kl), the one number by which the papers' backward passes differ. One that drives the KL to a
-# capacity has it as an attribute, a function of the step, for the history and the curves.
+# nats, and d(penalty)/d(kl), the one number by which the two backward passes differ. If it has a function
+# objective.capacity(step), the history and the curves show that C.
 
 def beta_objective(beta=4.0):
-    """β · KL (Higgins et al. 2017, eq. 4): β = 1 is the VAE's bound, 0 an autoencoder. β is a number or a schedule.
+    """β · KL (Higgins et al. 2017, eq. 4), β a number or a schedule.
 
-    Raises ValueError as `as_schedule` does.
+    With β = 1 the loss is minus the VAE's bound, with 0 that of an autoencoder whose codes are noisy. Raises ValueError
+    as `as_schedule` does.
     """
     beta = as_schedule("beta", beta, zero=True)
 
     def objective(kl, step):
-        slope = value_at(beta, step)
-        return slope * kl, slope
+        weight = value_at(beta, step)
+        return weight * kl, weight
 
     return objective
 
@@ -91,10 +93,9 @@ def capacity_objective(gamma=100.0, capacity=20.0, anneal_steps=100_000, anneal_
     """γ · |KL − C| (Burgess et al. 2018, eq. 8), C = capacity · min(1, step / anneal_steps)^anneal_power nats.
 
     γ is a number or a schedule. Power 1 is the paper's linear rise; 2 starts slowly. At KL = C the slope is 0, the
-    middle of −γ and γ. Eq. 8 has |KL − C| of each image; here, as in its replications, KL is the batch's mean, which
-    leaves open how many nats go to which image: the model in examples/pretrained spends 8 to 19, on average 1.9 off its
-    mean. Raises ValueError unless anneal_steps and anneal_power are positive,
-    capacity and γ at least 0, and all are finite.
+    middle of −γ and γ. Eq. 8 has |KL − C| of each image; here, as in its replications, KL is the batch's mean, and an
+    image may have more or less than C: in examples/pretrained they have 8 to 19 nats, 1.9 off their mean on average.
+    Raises ValueError unless anneal_steps and anneal_power are positive, capacity and γ at least 0, and all are finite.
     """
     gamma = as_schedule("gamma", gamma, zero=True)
     for name, number in (("anneal_steps", anneal_steps), ("anneal_power", anneal_power)):

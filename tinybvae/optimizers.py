@@ -1,4 +1,4 @@
-"""Adam (Burgess et al.) and Adagrad (Higgins et al.): parameters change in place, moments are kept."""
+"""Adam (Burgess et al.) and Adagrad (Higgins et al.): they change parameters in place, and keep gradients' moments."""
 
 import numpy as np
 
@@ -39,7 +39,8 @@ class Adam(Optimizer):
     def update(self, gradients):
         """m ← β₁ m + (1 − β₁) g;  v ← β₂ v + (1 − β₂) g²;  θ ← θ − α · m̂ / (√v̂ + eps)
 
-        m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) take away the pull of the zeros that m and v start from.
+        m and v are running means of g and g²; m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) take away the pull of the
+        zeros that they start from.
         """
         rate, eps, beta1, beta2 = map(self.now, ("learning_rate", "eps", "beta1", "beta2"))
         self.t += 1

@@ -20,14 +20,14 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
     SIGTERM as clusters send) ends the loop after the step in hand and a last checkpoint; a second one acts at once.
     Returns whether all steps are done. All randomness is drawn from run.rng, first a batch's images, then its noise.
 
-    Raises ValueError for counts below 1, and FloatingPointError if the loss is not finite: before a checkpoint that of
-    the updated model too, so that the last checkpoint is the last good one.
+    Raises ValueError for counts below 1, and FloatingPointError if the loss is not finite. Before a checkpoint the loss
+    is computed once more, with the updated weights: so the last checkpoint is the last good one.
     """
     if min(steps, batch_size, checkpoint_every) < 1:
         raise ValueError("steps, batch_size and checkpoint_every must be at least 1")
     model, rng = run.model, run.rng
     capacity = getattr(objective, "capacity", lambda step: np.nan)  # not every objective has one
-    seconds, first = 0.0, run.step  # of training, without compilation and checkpoints
+    seconds, first = 0.0, run.step  # of training, without compilation and checkpoints; the step it began at
     line = "nothing left to do"
 
     def report_and_checkpoint():
@@ -49,8 +49,8 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
                 start = time.perf_counter()
                 images = sprites.images(rng.integers(len(sprites), size=batch_size))
                 noise = rng.standard_normal((batch_size, model.latents))
-                losses = _step(run, images, noise, objective)
                 C = float(capacity(run.step))
+                losses = _step(run, images, noise, objective)
                 if run.step % HISTORY_EVERY == 0:
                     run.history.append([run.step, *losses[:3], C, *losses.kl_per_latent.tolist()])
                 run.step += 1

@@ -2,14 +2,16 @@
 
 A VAE (Kingma and Welling 2014) supposes that an image x came from a code z: z drawn from the prior p(z) = N(0, 1) in
 each of D latents, then x from the decoder's p(x|z). How probable it makes the data, p(x) = ∫ p(x|z) p(z) dz, cannot be
-computed. But let q(z|x) be the encoder's guess of which z an image came from. Since p(x) = p(x|z) p(z) / p(z|x),
+computed, nor can the posterior p(z|x). The encoder approximates it by q(z|x), normal in each latent. Let E_q be the
+mean over z drawn from q(z|x). p(x) does not depend on z, and is p(x|z) p(z) / p(z|x) by Bayes' rule, so
 
-    log p(x)  =  E_q[log p(x|z) + log p(z) − log q(z|x)]  +  E_q[log q(z|x) − log p(z|x)]
-              =  E_q[log p(x|z)] − KL(q(z|x) ‖ p(z))      +  KL(q(z|x) ‖ p(z|x))
-              ≥  E_q[log p(x|z)] − KL(q(z|x) ‖ p(z))
+    log p(x)  =  E_q[log p(x|z) + log p(z) − log p(z|x)]
+              =  E_q[log p(x|z)] − E_q[log q(z|x) − log p(z)]  +  E_q[log q(z|x) − log p(z|x)]
+              =  E_q[log p(x|z)] −   KL(q(z|x) ‖ p(z))         +    KL(q(z|x) ‖ p(z|x))
+              ≥  E_q[log p(x|z)] −   KL(q(z|x) ‖ p(z))
 
-for a KL is never negative. Training raises this bound, the ELBO: it lowers the reconstruction loss −log p(x|z) plus an
-objective's penalty on the KL, which is the KL itself for β = 1.
+since −KL(q ‖ p) = E_q[log(p/q)] ≤ log E_q[p/q] = log 1 = 0. The last line is the evidence lower bound, ELBO. Training
+raises it: it lowers the reconstruction loss, −log p(x|z), plus an objective's penalty on the KL, for β = 1 the KL.
 
 N batch, D latents. An architecture is a function of the number of latents, the image's shape (height, width, channels),
 the random generator that draws the weights and their dtype. It returns an encoder, from images to 2·D numbers (the
@@ -101,15 +103,16 @@ ARCHITECTURES = {function.__name__: function for function in (burgess2018, higgi
 def reparameterize(mean, logvar, noise):
     """z = μ + σ ε, with σ = exp(½ log σ²) and ε standard normal (Kingma and Welling 2014, section 2.4); all (N, D).
 
-    L is an average over z drawn from N(μ, σ²). A draw as such has no derivative by μ or σ: they only say which draws
-    are likely. z = μ + σ ε has the same distribution, but its randomness, ε, depends on neither. So with ε held, z is
-    an ordinary function of both, and the derivative of the average is the average of the derivatives.
+    The reconstruction loss is a mean over z drawn from N(μ, σ²). A draw as such has no derivative by μ or σ: they only
+    say which draws are likely. z = μ + σ ε has the same distribution, but its randomness, ε, depends on neither. So for
+    a given ε, z is an ordinary function of both, and the derivative of the mean is the mean of the derivatives, which
+    one draw for each image estimates without bias.
     """
     return mean + np.exp(logvar / 2) * noise
 
 
 def reparameterize_backward(dz, logvar, noise):
-    """dmean = dz,  dlogvar = dz · ε · dσ/dlogσ² = dz · ε · σ / 2;  all (N, D)"""
+    """What dz is to μ and log σ²: dz, and dz · ε · ∂σ/∂log σ² = dz · ε · σ / 2;  all (N, D)"""
     return dz, dz * noise * np.exp(logvar / 2) / 2
 
 
@@ -169,11 +172,16 @@ class BetaVAE:
         images: (N, height, width, channels), 0 to 1. noise: ε, standard normal (N, D). objective(kl, step) -> (penalty,
         slope), see `losses`. Returns `Losses`, in nats. Raises ValueError for other shapes, and without any image.
 
-            x ──encoder──▶ μ, log σ² ──▶ z = μ + σ ε ──decoder──▶ l        L = −log p(x|l) + penalty(KL)
-                             └──▶ KL
+            x ──encoder──▶ μ, log σ² ─┬─▶ z = μ + σ ε ──decoder──▶ logits        L = −log p(x|z) + penalty(KL)
+                                      └─▶ KL
 
-        μ and log σ² reach L along two paths, so their derivatives have two terms: through z and the decoder, and
-        through KL, times slope = d(penalty)/d(KL): β for Higgins et al., γ · sign(KL − C) for Burgess et al.
+        Here the chain rule branches: μ and log σ² reach L through z and the decoder, and through KL. With
+        slope = d(penalty)/d(KL), β for Higgins et al. and γ · sign(KL − C) for Burgess et al.,
+
+            ∂L/∂μ      = dz              +  slope · μ
+            ∂L/∂log σ² = dz · ε · σ / 2  +  slope · (σ² − 1) / 2
+
+        where the KL's terms are divided by N, as it is the batch's mean.
         """
         images, noise = np.asarray(images, self.dtype), np.asarray(noise, self.dtype)
         if not len(images) or noise.shape != (len(images), self.latents):
@@ -186,9 +194,10 @@ class BetaVAE:
         reconstruction, dlogits = bernoulli_nll(logits, images)
         kl_per_latent, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)
         kl = float(kl_per_latent.sum())
-        penalty, slope = map(float, objective(kl, step))  # a NumPy scalar would turn float32 arrays into float64
+        penalty, slope = map(float, objective(kl, step))  # NumPy's scalars would make the arrays float64
 
         dz = self.decoder.backward(dlogits)
-        dmean, dlogvar = reparameterize_backward(dz, logvar, noise)
-        self.encoder.backward(np.concatenate([dmean + slope * dmean_kl, dlogvar + slope * dlogvar_kl], axis=1))
+        dmean_z, dlogvar_z = reparameterize_backward(dz, logvar, noise)
+        dmean, dlogvar = dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl
+        self.encoder.backward(np.concatenate([dmean, dlogvar], axis=1))
         return Losses(float(reconstruction + penalty), float(reconstruction), kl, kl_per_latent)
