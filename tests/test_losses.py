@@ -119,7 +119,6 @@ def test_a_capacity_is_of_the_mean_image():
     _, mean, logvar = tb.metrics.encode_samples(model, tb.DSprites(), samples=2000)
     kl = np.array([tb.gaussian_kl(mean[n:n + 1], logvar[n:n + 1])[0].sum() for n in range(len(mean))])
     assert np.abs(kl - kl.mean()).mean() == pytest.approx(1.9, abs=.1)
-    assert kl.min() == pytest.approx(8, abs=.5) and kl.max() == pytest.approx(19, abs=1)
 
 
 @pytest.mark.parametrize("make, settings", [

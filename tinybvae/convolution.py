@@ -1,24 +1,27 @@
 """The three loops of a strided convolution, plainly: what the network computes, and what its fast `kernels` must equal.
 
 Every convolution of Burgess's network is 4×4, stride 2, padding 1: it halves an image, its transpose doubles one. Let
-`padded` be images `big` with one pixel of zeros around each. Multiply the convolution of them by any `small`, sum up,
-and you have
+`padded` be images `big` with one pixel of zeros around each, and p, q = 0 … 3:
+
+    conv2d(big, w)[n, i, j, o]  =  Σ padded[n, 2i+p, 2j+q, c] · w[p, q, c, o]                         over p, q and c
+
+Multiply it entry by entry by any array `small` of its shape, and sum up:
 
     F(big, w, small)  =  Σ padded[n, 2i+p, 2j+q, c] · w[p, q, c, o] · small[n, i, j, o]     over n, i, j, p, q, c and o
 
-F is linear in each of its arrays. So the derivative by an entry of one array is all that this entry is multiplied by:
-the same sum over the other two. The three functions below are these derivatives,
+F is linear in each of its arrays. So the derivative by an entry of one array is what that entry is multiplied by: hold
+its indices, sum over the others. The three functions below are these derivatives (without bias),
 
     conv2d = ∂F/∂small        conv2d_transpose = ∂F/∂big        conv2d_weight = ∂F/∂w
 
 and all that backpropagation needs. For a layer y = conv2d(x, w), with dy = ∂L/∂y of a loss L: when x or w changes a
-little, L changes by ⟨change of y, dy⟩, and that is the change of F(x, w, dy). Hence
+little, L changes by ⟨change of y, dy⟩, and that is the change of F(x, w, dy) with dy held. Hence
 
     dx = conv2d_transpose(dy, w)        dw = conv2d_weight(x, dy)
 
 ⟨conv2d(x, w), s⟩ = ⟨x, conv2d_transpose(s, w)⟩ for all x and s, since both sides are F(x, w, s): so the transpose is
-called the adjoint. It is to the convolution what Wᵀ is to W. The decoder's layers are y = conv2d_transpose(x, w), with
-weights of their own: ⟨y, dy⟩ is F(dy, w, x), hence
+called the adjoint. It is to the convolution what Wᵀ is to W. It leads from small to big, which is what a decoder needs:
+its layers are y = conv2d_transpose(x, w), with weights of their own. ⟨y, dy⟩ is F(dy, w, x), hence
 
     dx = conv2d(dy, w)                  dw = conv2d_weight(dy, x)
 

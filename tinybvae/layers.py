@@ -1,12 +1,14 @@
 """The layers: `forward` keeps what `backward` needs; `backward` takes dy = ∂L/∂y, assigns the gradients, returns dx.
 
-∂L/∂y means: if y changes a little, L changes by ⟨change of y, dy⟩, the sum of their products. N batch, H W the small
-side of a convolution, C big's channels, O small's; channels come last. Weights start as He et al. 2015 proposed, with
-variance 2 / fan_in, so that a chain of ReLUs neither fades nor explodes; biases start at zero.
+∂L/∂y means: if y changes a little, L changes by ⟨change of y, dy⟩, the sum of their products. N batch; in convolutions
+H W are the sides of the small images, O their channels, C those of the big ones, and channels come last. Weights start
+as He et al. 2015 proposed, with variance 2 / fan_in, so that a chain of ReLUs neither fades nor explodes; biases start
+at zero.
 """
 
 import numpy as np
 
+# Fast twins of the functions in `convolution` and `kernels.plain`; `empty` is np.empty, in memory that was used before.
 from tinybvae.kernels import conv2d, conv2d_transpose, conv2d_weight, matmul, relu, relu_backward, sum_pixels
 from tinybvae.kernels.memory import empty
 
@@ -75,7 +77,7 @@ class ReLU(Layer):
         return y
 
     def backward(self, dy):
-        """dx = dy where x > 0, else 0"""
+        """dx = dy where x > 0, that is where y > 0, else 0"""
         dx = dy if self.in_place else empty(dy.shape, dy.dtype)
         relu_backward(dy, self.y, dx)
         return dx
@@ -109,7 +111,10 @@ class Reshape(Layer):
 
 
 class Conv2d(Layer):
-    """Convolution 4×4, stride 2, padding 1.  x (N, 2H, 2W, C), weight (4, 4, C, O), y (N, H, W, O)."""
+    """Convolution 4×4, stride 2, padding 1, by the three functions of `convolution`.
+
+    x (N, 2H, 2W, C), weight (4, 4, C, O), y (N, H, W, O).
+    """
 
     def __init__(self, inputs, outputs, rng, dtype=np.float32, input_grad=True):
         weight = he_normal((4, 4, inputs, outputs), 16 * inputs, rng, dtype)
@@ -123,7 +128,7 @@ class Conv2d(Layer):
         return conv2d(x, self.parameters["weight"], self.parameters["bias"])
 
     def backward(self, dy):
-        """dw = conv2d_weight(x, dy),  db = Σ dy over images and pixels,  dx = conv2d_transpose(dy, w):  `convolution`"""
+        """dw = conv2d_weight(x, dy),  db = Σ dy over images and pixels,  dx = conv2d_transpose(dy, w)"""
         _require_shape(self, dy, None, None, self.parameters["weight"].shape[3])
         self.gradients["weight"] = conv2d_weight(self.x, dy)
         self.gradients["bias"] = sum_pixels(dy)
@@ -131,7 +136,7 @@ class Conv2d(Layer):
 
 
 class ConvTranspose2d(Layer):
-    """The adjoint of `Conv2d`, to double an image: ⟨conv2d(y, w), x⟩ = ⟨y, conv2d_transpose(x, w)⟩ (`convolution`).
+    """The adjoint of a `Conv2d`, to double an image: ⟨conv2d(a, w), x⟩ = ⟨a, conv2d_transpose(x, w)⟩ for every a.
 
     x (N, H, W, O), weight (4, 4, C, O), y (N, 2H, 2W, C): here O are the inputs, C the outputs. Of the 4×4 taps, with
     stride 2, a pixel of y meets every second one in each direction: 2×2, hence its fan-in.
@@ -147,7 +152,7 @@ class ConvTranspose2d(Layer):
         return conv2d_transpose(x, self.parameters["weight"], self.parameters["bias"])
 
     def backward(self, dy):
-        """dw = conv2d_weight(dy, x),  db = Σ dy over images and pixels,  dx = conv2d(dy, w):  `convolution`"""
+        """dw = conv2d_weight(dy, x),  db = Σ dy over images and pixels,  dx = conv2d(dy, w)"""
         _require_shape(self, dy, None, None, self.parameters["weight"].shape[2])
         self.gradients["weight"] = conv2d_weight(dy, self.x)
         self.gradients["bias"] = sum_pixels(dy)

@@ -16,7 +16,7 @@ from tinybvae.schedule import as_schedule, value_at
 
 
 def sigmoid(logits):
-    """p = 1 / (1 + e^−l), by e^−|l|, which cannot overflow."""
+    """p = 1 / (1 + e^−l), computed from e^−|l|, which cannot overflow."""
     e = np.exp(-np.abs(logits))
     return np.where(logits >= 0, 1, e) / (1 + e)
 
@@ -24,12 +24,13 @@ def sigmoid(logits):
 def bernoulli_nll(logits, images):
     """Negative log-likelihood of the images in nats, and dlogits.
 
-    A pixel x has the probability p = sigmoid(l) of being white: log p(x) = x log p + (1 − x) log(1 − p). Since
-    log p = l − log(1 + eˡ) and log(1 − p) = −log(1 + eˡ),
+    Given z, pixels are independent: −log p(x|z) is a sum over them. From here on x is one pixel, white with the
+    probability p = sigmoid(l): its log-likelihood is x log p + (1 − x) log(1 − p). Since log p = l − log(1 + eˡ) and
+    log(1 − p) = −log(1 + eˡ),
 
-        −log p(x) = log(1 + eˡ) − x l    and its derivative by l is p − x
+        its negative is log(1 + eˡ) − x l,  and the derivative of that by l is p − x
 
-    (Kingma and Welling 2014, appendix C.1), summed over pixels, and both divided by N for the batch's mean. Computed as
+    (Kingma and Welling 2014, appendix C.1); both are divided by N for the batch's mean. Computed as
     log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|), which cannot overflow.
     """
     _require_one_shape(logits, images)
@@ -43,7 +44,7 @@ def bernoulli_nll(logits, images):
 
 @parallel
 def _nll_and_dlogits(l, x, e, nll, dlogits, N):
-    """Of each pixel −log p(x), and (p − x) / N; e = e^−|l|, and nll = log(1 + e) so far.
+    """nll: a pixel's log(1 + eˡ) − x l, from e = e^−|l| and nll = log(1 + e) before; dlogits: (p − x) / N.
 
     Below 1e-20, e counts as 0, lest the backward pass multiply subnormal numbers, which is slow (kernels/README.md).
     """
@@ -54,12 +55,14 @@ def _nll_and_dlogits(l, x, e, nll, dlogits, N):
 
 
 def gaussian_kl(mean, logvar):
-    """KL(q ‖ p) in nats of each latent (D,), with q = N(μ, σ²) and the prior p = N(0, 1); dmean, dlogvar of their sum.
+    """The KL(q ‖ p) of each latent (D,) in nats, and the derivatives of their sum by mean and logvar.
+
+    q = N(μ, σ²), and the prior p = N(0, 1). The encoder gives log σ², for which any real number will do.
 
     KL = E_q[log q(z) − log p(z)], with log q = −½ (log 2π + log σ² + (z − μ)² / σ²) and log p = −½ (log 2π + z²).
     Under q, (z − μ)² is σ² on average and z² is μ² + σ², so
 
-        KL = ½ (μ² + σ² − 1 − log σ²)    and its derivatives are μ, by μ, and ½ (σ² − 1), by log σ²
+        KL = ½ (μ² + σ² − 1 − log σ²),  by μ: μ,  and by log σ²: ½ (σ² − 1), as ∂σ²/∂log σ² = σ²
 
     (Kingma and Welling 2014, appendix B), all divided by N for the batch's mean.
     """
@@ -93,8 +96,8 @@ def capacity_objective(gamma=100.0, capacity=20.0, anneal_steps=100_000, anneal_
     """γ · |KL − C| (Burgess et al. 2018, eq. 8), C = capacity · min(1, step / anneal_steps)^anneal_power nats.
 
     γ is a number or a schedule. Power 1 is the paper's linear rise; 2 starts slowly. At KL = C the slope is 0, the
-    middle of −γ and γ. Eq. 8 has |KL − C| of each image; here, as in its replications, KL is the batch's mean, and an
-    image may have more or less than C: in examples/pretrained they have 8 to 19 nats, 1.9 off their mean on average.
+    middle of −γ and γ. Eq. 8 has |KL − C| of each image; here, as in its replications, KL is the batch's mean, and its
+    side of C decides for all images. They differ: in examples/pretrained, they are 1.9 nats off their mean on average.
     Raises ValueError unless anneal_steps and anneal_power are positive, capacity and γ at least 0, and all are finite.
     """
     gamma = as_schedule("gamma", gamma, zero=True)

@@ -44,10 +44,11 @@ class Adam(Optimizer):
         """
         rate, eps, beta1, beta2 = map(self.now, ("learning_rate", "eps", "beta1", "beta2"))
         self.t += 1
-        numbers = (1 - beta1, 1 - beta2, rate / (1 - beta1 ** self.t), 1 / (1 - beta2 ** self.t), eps)
+        m_rate, v_rate = 1 - beta1, 1 - beta2
+        p_rate, v_scale = rate / (1 - beta1 ** self.t), 1 / (1 - beta2 ** self.t)
         for name, p in self.parameters.items():
             _adam(*_flat(p, gradients[name], self.moments["m"][name], self.moments["v"][name]),
-                  *map(p.dtype.type, numbers))
+                  *map(p.dtype.type, (m_rate, v_rate, p_rate, v_scale, eps)))
 
 
 @parallel

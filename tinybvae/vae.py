@@ -10,8 +10,9 @@ mean over z drawn from q(z|x). p(x) does not depend on z, and is p(x|z) p(z) / p
               =  E_q[log p(x|z)] −   KL(q(z|x) ‖ p(z))         +    KL(q(z|x) ‖ p(z|x))
               ≥  E_q[log p(x|z)] −   KL(q(z|x) ‖ p(z))
 
-since −KL(q ‖ p) = E_q[log(p/q)] ≤ log E_q[p/q] = log 1 = 0. The last line is the evidence lower bound, ELBO. Training
-raises it: it lowers the reconstruction loss, −log p(x|z), plus an objective's penalty on the KL, for β = 1 the KL.
+since by Jensen's inequality −KL(q ‖ p) = E_q[log(p/q)] ≤ log E_q[p/q] = log 1 = 0. The last line is the evidence lower
+bound, ELBO. Training raises it: it lowers the reconstruction loss, −log p(x|z) for one z drawn for each image, which
+estimates −E_q[log p(x|z)], plus an objective's penalty on the KL, which for β = 1 is the KL.
 
 N batch, D latents. An architecture is a function of the number of latents, the image's shape (height, width, channels),
 the random generator that draws the weights and their dtype. It returns an encoder, from images to 2·D numbers (the
@@ -112,7 +113,7 @@ def reparameterize(mean, logvar, noise):
 
 
 def reparameterize_backward(dz, logvar, noise):
-    """What dz is to μ and log σ²: dz, and dz · ε · ∂σ/∂log σ² = dz · ε · σ / 2;  all (N, D)"""
+    """Through z, ∂L/∂μ is dz and ∂L/∂log σ² is dz · ε · ∂σ/∂log σ² = dz · ε · σ / 2;  all (N, D)"""
     return dz, dz * noise * np.exp(logvar / 2) / 2
 
 
@@ -178,10 +179,10 @@ class BetaVAE:
         Here the chain rule branches: μ and log σ² reach L through z and the decoder, and through KL. With
         slope = d(penalty)/d(KL), β for Higgins et al. and γ · sign(KL − C) for Burgess et al.,
 
-            ∂L/∂μ      = dz              +  slope · μ
-            ∂L/∂log σ² = dz · ε · σ / 2  +  slope · (σ² − 1) / 2
+            ∂L/∂μ      = dz              +  slope · μ / N
+            ∂L/∂log σ² = dz · ε · σ / 2  +  slope · (σ² − 1) / 2N
 
-        where the KL's terms are divided by N, as it is the batch's mean.
+        N is there since KL is the batch's mean; dz has had it from the reconstruction loss, a mean too.
         """
         images, noise = np.asarray(images, self.dtype), np.asarray(noise, self.dtype)
         if not len(images) or noise.shape != (len(images), self.latents):
