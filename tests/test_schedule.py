@@ -23,6 +23,8 @@ def test_its_logarithm_is_straight_between_points_and_level_beyond(step, value):
 def test_json_and_the_command_line_give_it_back():
     assert json.loads(json.dumps(POINTS)) == POINTS == schedule(as_text(POINTS)) == schedule("0:100,10:1e2,30:1")
     assert as_text(POINTS) == "0:100,10:100,30:1"
+    third = as_schedule("rate", [(0, 1 / 3), (1e7 / 3, 1e-300 ** .05)])
+    assert schedule(as_text(third)) == third
     assert schedule(as_text(5e-4)) == 5e-4
 
 

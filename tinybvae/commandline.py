@@ -57,7 +57,7 @@ def schedule_or_0(text):
 def as_text(setting):
     """What the command line takes for a setting: of a schedule's points, what `schedule` reads again."""
     if isinstance(setting, list):
-        return ",".join(f"{step:.15g}:{value:.15g}" for step, value in setting)
+        return ",".join(":".join(repr(number).removesuffix(".0") for number in point) for point in setting)
     return str(setting)
 
 
