@@ -55,6 +55,13 @@ def main():
     parser.add_argument("--rounds", type=positive_int, default=7, help="turns of each; their median counts")
     parser.add_argument("--out", type=path, default="runs/benchmark.png", help="the picture")
     arguments = parser.parse_args()
+    out = Path(arguments.out)
+    try:
+        if out.suffix != ".png":
+            raise ValueError(f"--out {out}: give a name that ends in .png")
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
 
     print(f"{processor()}, {os.cpu_count()} CPUs; Python {platform.python_version()}, NumPy {np.__version__}, "
           f"Numba {numba.__version__}, {f'PyTorch {torch.__version__}' if torch else 'no PyTorch to compare with'}\n")
@@ -79,8 +86,6 @@ def main():
             if RIVALS:
                 row.append(f"{min(seconds[name] for name in RIVALS) / seconds[OURS]:.2f}")
             print(f"| {' | '.join(map(str, row))} |", flush=True)
-    out = Path(arguments.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, draw(results, arguments.threads, arguments.batches))
     print(f"\nsee {out}")
 

@@ -33,6 +33,13 @@ def test_wrong_arguments(arguments, message, tmp_path, refusal):
     assert not [*tmp_path.iterdir()]
 
 
+def test_the_picture_replaces_nothing_else(tmp_path, refusal):
+    (tmp_path / "notes.txt").write_text("mine")
+    for out, message in [("notes.txt", "ends in .png"), ("notes.txt/speed.png", "notes.txt")]:
+        assert message in refusal(benchmark.main, "--out", tmp_path / out)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_operations_of_a_step():
     model = tb.BetaVAE()
     model.loss_and_gradients(np.zeros((1, 64, 64, 1)), np.zeros((1, 10)), tb.beta_objective(), 0)

@@ -73,6 +73,12 @@ def test_explore_keeps_the_report_of_a_run(checkpoint, tmp_path, refusal):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_evaluate_overwrites_no_checkpoint(checkpoint, refusal):
+    before = checkpoint.read_bytes()
+    assert "ends in .json" in refusal(evaluate.main, checkpoint, "--out", checkpoint)
+    assert checkpoint.read_bytes() == before
+
+
 @pytest.mark.parametrize("main", [evaluate.main, explore.main], ids=["evaluate", "explore"])
 def test_wrong_input(checkpoint, tmp_path, refusal, main):
     (tmp_path / "notes.txt").write_text("mine")
@@ -80,6 +86,6 @@ def test_wrong_input(checkpoint, tmp_path, refusal, main):
             ([tmp_path / "none.h5"], "none.h5: no such checkpoint file"),
             ([tmp_path / "notes.txt"], "notes.txt: not a tinybvae checkpoint"),
             ([checkpoint, "--data", tmp_path / "notes.txt"], "notes.txt: neither a whole .npz nor"),
-            ([checkpoint, "--out", tmp_path / "notes.txt/there"], "notes.txt")]:
+            ([checkpoint, "--out", tmp_path / "notes.txt/there.json"], "notes.txt")]:
         assert message in refusal(main, *options)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -65,6 +65,14 @@ def test_an_autoencoder(tmp_path, given):
     assert total == reconstruction and kl > 0
 
 
+def test_a_folder_in_use_says_how_to_go_on(tmp_path):
+    """Whatever the order in which the folder lists its files."""
+    for name in ("z0.gif", "report.html", "checkpoint.h5", "loss.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="go on with it by --resume"):
+        new_run(configure({"latents": 2}), tmp_path)
+
+
 def test_an_earlier_version_is_resumed(tmp_path):
     """Settings that it does not have count as what they were then."""
     run = new_run(configure({"latents": 2}), tmp_path)

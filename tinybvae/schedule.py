@@ -26,11 +26,16 @@ def as_schedule(name, schedule, zero=False):
     """
     points = np.array(schedule, float)
     if points.ndim:
-        if points.shape[1:] != (2,) or not (np.diff(points[:, 0], append=np.inf) > 0).all():
-            raise ValueError(f"{name} must be a number, or points (step, value) with rising steps, not {schedule}")
+        if points.shape[1:] != (2,) or not _rise_from_0(points[:, 0]):
+            raise ValueError(f"{name} must be a number, or points (step, value) with rising steps from 0 on, "
+                             f"not {schedule}")
     elif zero and points == 0:
         return 0.0
     for value in points[:, 1] if points.ndim else [points]:
         if not LEAST <= value < math.inf:
             raise ValueError(f"{name} must be positive and finite{' or the number 0' if zero else ''}, not {value}")
     return points.tolist()
+
+
+def _rise_from_0(steps):
+    return len(steps) > 0 and steps[0] >= 0 and np.isfinite(steps).all() and (np.diff(steps) > 0).all()

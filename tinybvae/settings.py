@@ -130,9 +130,9 @@ def new_run(settings, out):
     """A run at step 0, for an empty or new folder `out`. Raises ValueError if it is in use, or for wrong settings."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
+    if (out / "checkpoint.h5").exists():
+        raise ValueError(f"--out {out} already holds a run: go on with it by --resume, or give another folder")
     for file in out.glob("*"):
-        if file.name == "checkpoint.h5":
-            raise ValueError(f"--out {out} already holds a run: go on with it by --resume, or give another folder")
         if file.name in FILES or file.match("z[0-9]*.gif"):
             raise ValueError(f"--out {out} already holds a run's {file.name}, but no checkpoint.h5: "
                              f"give another folder")
