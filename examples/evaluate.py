@@ -1,11 +1,31 @@
-"""How well a trained model's latents match the factors: python examples/evaluate.py runs/dsprites/checkpoint.h5"""
+"""How well a trained model draws, and its latents match the factors: python examples/evaluate.py checkpoint.h5"""
 
 import json
 from pathlib import Path
 
+import numpy as np
+
 import tinybvae as tb
 from tinybvae.checkpoint import write_atomically
 from tinybvae.commandline import Parser, path
+
+NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
+
+
+def losses(model, sprites, samples=10_000, batch_size=50):
+    """In nats: reconstruction loss, from one z an image, and KL, of images drawn with replacement; NINE from means."""
+    rng, sums = np.random.default_rng(0), np.zeros(2)
+    for _ in range(samples // batch_size):
+        images = sprites.images(rng.integers(len(sprites), size=batch_size))
+        mean, logvar = model.encode(images)
+        z = tb.reparameterize(mean, logvar, rng.standard_normal(mean.shape))
+        reconstruction, _ = tb.bernoulli_nll(model.decode(z), images)
+        sums += reconstruction, tb.gaussian_kl(mean, logvar)[0].sum()
+    found = dict(zip(("reconstruction", "kl"), sums / (samples // batch_size)))
+    if len(sprites) == len(tb.DSprites()):  # not of a file that holds a part of them
+        images = sprites.images(NINE)
+        found["nine_images"] = tb.bernoulli_nll(model.decode(model.encode(images)[0]), images)[0]
+    return found
 
 
 def main():
@@ -21,11 +41,15 @@ def main():
             raise ValueError(f"--out {out}: give a name that ends in .json")
         model, sprites = tb.load_model(options.checkpoint), tb.DSprites(options.data)
         scores = tb.metrics.evaluate(model, sprites)
-        write_atomically(out, json.dumps(scores, indent=1).encode())
+        found, units = losses(model, sprites), tb.metrics.dead_units(model, sprites)
+        write_atomically(out, json.dumps({**scores, **found, "dead_units": units}, indent=1).encode())
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
     for name, score in scores.items():
         print(f"{tb.metrics.NAMES[name]:10} {score:.3f}")
+    print(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats" for name, nats in found.items()))
+    dead = ", ".join(f"{layer} {dead} of {size}" for layer, (dead, size) in units.items() if dead)
+    print(f"units no image switches on: {dead or 'none'}")
     print(f"see {out}")
 
 

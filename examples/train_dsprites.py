@@ -16,10 +16,10 @@ from tinybvae.settings import add_options, command, configure, given_settings, n
 
 
 def main():
-    parser = Parser(description=__doc__, epilog="--gamma, --beta, --learning-rate and --eps take a number or a "
-                    "schedule, step:value,step:value,...: straight in the value's logarithm between two points, level "
-                    "beyond them. With another objective or gamma than the recipe's, the other defaults are those of "
-                    "--preset burgess2018.")
+    parser = Parser(description=__doc__, epilog="--gamma, --capacity, --beta, --learning-rate and --eps take a number "
+                    "or a schedule, step:value,step:value,...: straight lines between the points, level beyond them. "
+                    "--capacity 0:0,100000:25 is the paper's annealing. With another objective, gamma or "
+                    "capacity than the recipe's, the other defaults are those of --preset burgess2018.")
     add_options(parser)
     options = parser.parse_args()
     given, out = given_settings(options), Path(options.out)

@@ -16,14 +16,14 @@ def small_run(optimizer=tb.Adam, **model):
     images, noise = run.rng.integers(0, 2, (4, 16, 16, 1)), run.rng.standard_normal((4, 3))
     losses = model.loss_and_gradients(images, noise, tb.beta_objective(), 0)
     run.optimizer.update(model.gradients)
-    run.history.append([0, *losses[:3], 0.0, *losses.kl_per_latent.tolist()])
+    run.history.append([0, *losses[:3], 0.0, *losses.kl_per_latent.tolist(), 3, *(0 for relu in model.relus)])
     run.step = 1
     run.scores.append({"step": 1, "mig": .25})
     return run
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"dtype": np.float64, "architecture": tb.higgins2017, "optimizer": tb.Adagrad}])
+    {"negative_slope": .25}, {"dtype": np.float64, "architecture": tb.higgins2017, "optimizer": tb.Adagrad}])
 def test_everything_comes_back(tmp_path, options):
     run, path = small_run(**options), tmp_path / "a.h5"
     tb.save(run, path)
@@ -35,6 +35,8 @@ def test_everything_comes_back(tmp_path, options):
     assert type(back.optimizer) is type(run.optimizer) and back.optimizer.settings == run.optimizer.settings
     assert (back.optimizer.t, back.step, back.history, back.settings) == (1, 1, run.history, {"seed": 4})
     assert back.scores == [{"step": 1, "mig": .25}]
+    assert {options.get("negative_slope", 0)} == {back.model.negative_slope} == {
+        relu.negative_slope for relu in back.model.relus.values()}
     assert back.optimizer.parameters["encoder.latent.bias"] is back.model.parameters["encoder.latent.bias"]
     assert back.rng.random() == run.rng.random()
     tb.save(tb.load(path), tmp_path / "b.h5")

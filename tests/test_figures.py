@@ -109,8 +109,33 @@ def test_mosaic_lays_rows_and_columns():
     assert image[bottom - 5, left + 5] < 10 and image[bottom - 5, right - 5] > 245
 
 
-@pytest.mark.parametrize("capacity, lines", [(0.0, 2), (np.nan, 1)])
-def test_curves_show_a_capacity_if_there_is_one(monkeypatch, capacity, lines):
-    monkeypatch.setattr(figures, "png", lambda figure: len(figure.axes[1].lines))
-    columns = ["step", "total", "reconstruction", "kl", "capacity", "kl_z0"]
-    assert figures.curves([[0, 9., 8., 1., capacity, 1.], [10, 5., 4., 1., capacity, 1.]], columns) == lines
+COLUMNS = ["step", "total", "reconstruction", "kl", "capacity", "kl_z0", "kl_z1", "used", "dead_encoder.conv1"]
+
+
+@pytest.fixture
+def axes(monkeypatch):
+    """What `curves` draws: three axes."""
+    monkeypatch.setattr(figures, "png", lambda figure: figure.axes)
+    return lambda history: figures.curves(history, COLUMNS, [1, 0], ["z1\n2 nats"], {"encoder.conv1": 32})
+
+
+@pytest.mark.parametrize("capacity, lines", [(0.0, 1), (np.nan, 0)])
+def test_curves_show_a_capacity_if_there_is_one(axes, capacity, lines):
+    row = [9., 8., 3., capacity, 1., 2., 2, 8]
+    assert len(axes([[0, *row], [10, *row]])[1].lines) == lines
+
+
+def test_curves_stack_the_latents_and_count_units(axes):
+    _, kl, dead = axes([[0, 9., 8., 3., 0., 1., 2., 2, 8], [10, 9., 8., 5., 0., 1., 4., 2, 16]])
+    lower, upper = (area.get_paths()[0].vertices for area in kl.collections)
+    assert lower[:, 1].max() == 4 and upper[:, 1].max() == 5  # z1, and z0 above it
+    assert [text.get_text() for text in kl.texts] == ["z1 2 nats"] and kl.texts[0].xy == (10, 2)
+    np.testing.assert_array_equal(dead.lines[0].get_ydata(), [25, 50])
+
+
+def test_long_curves_are_means_over_several_rows(axes):
+    rows = np.arange(10_000)
+    history = np.stack([10 * rows, *8 * [rows % 2]], axis=1)
+    line = axes(history.tolist())[0].lines[0]
+    assert figures.POINTS <= len(line.get_xdata()) <= 2 * figures.POINTS
+    np.testing.assert_allclose(line.get_ydata(), .5)

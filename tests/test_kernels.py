@@ -120,7 +120,7 @@ def test_arrays_that_do_not_fit():
             kernel(a, b)
     for dx in small.astype(int), small[1:], np.repeat(small, 2, axis=3)[..., ::2]:
         with pytest.raises(ValueError, match="arrays must fit together"):
-            kernels.relu_backward(small, small, dx)
+            kernels.relu_backward(small, small, dx, 0)
 
 
 @pytest.mark.parametrize("dtype, tolerance", PRECISIONS)
@@ -143,8 +143,8 @@ def test_passes_are_their_plain_twins(shape, dtype, tolerance):
     results = []
     for module in (kernels, plain):
         y, dx = np.empty_like(x), np.empty_like(x)
-        module.relu(x, y)
-        module.relu_backward(dy, y, dx)
+        module.relu(x, y, .1)
+        module.relu_backward(dy, y, dx, .1)
         results.append((y, dx, module.sum_pixels(dy)))
     for have, want in zip(*results):
         assert have.dtype == dtype

@@ -12,6 +12,7 @@ CASES = {
     "linear": (tb.Linear(5, 3, **START), (7, 5)),
     "linear, one example": (tb.Linear(33, 1, **START), (1, 33)),
     "relu": (tb.ReLU(), (3, 4, 5)),
+    "leaky relu": (tb.ReLU(.1), (3, 4, 5)),
     "tanh": (tb.Tanh(), (3, 4, 5)),
     "reshape": (tb.Reshape(2, 6), (3, 4, 3)),
     "conv": (tb.Conv2d(3, 5, **START), (2, 6, 4, 3)),
@@ -129,14 +130,31 @@ def test_wrong_shapes_are_named(layer, shape, message):
         layer.forward(np.zeros(shape))
 
 
+@pytest.mark.parametrize("slope", [0, .25])
 @pytest.mark.parametrize("in_place", [False, True])
-def test_relu(in_place):
+def test_relu(in_place, slope):
     x, dy = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
-    kept, wanted, relu = (x.copy(), dy.copy()), (np.maximum(x, 0), dy * (x > 0)), tb.ReLU()
+    kept, wanted = (x.copy(), dy.copy()), (np.maximum(x, slope * x), dy * np.where(x > 0, 1, slope))
+    relu = tb.ReLU(slope)
     relu.in_place = in_place
     y, dx = relu.forward(x), relu.backward(dy)
     np.testing.assert_array_equal((y, dx), wanted)
     np.testing.assert_array_equal((x, dy), wanted if in_place else kept)
+
+
+def test_relu_says_which_units_were_on():
+    x = np.full((3, 4, 5), -1.0)
+    x[2, 1, 3] = .1
+    for slope in (0, .25):
+        relu = tb.ReLU(slope)
+        relu.forward(x)
+        assert relu.switched_on().tolist() == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize("slope", [-.1, 1, float("nan")])
+def test_slopes_that_make_no_relu(slope):
+    with pytest.raises(ValueError, match="negative_slope must be at least 0 and below 1"):
+        tb.ReLU(slope)
 
 
 def test_relu_takes_views():

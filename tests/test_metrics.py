@@ -183,9 +183,21 @@ def test_scores_are_those_of_the_functions():
 
 
 def test_names():
-    shares = np.array([[.02, .7, .0], [.05, .02, .09], [.9, .1, .1]])
-    names = metrics.name_latents(shares, kl=[2., 1., .001], factor_names=("shape", "scale", "x"))
-    assert names == [("scale", .7), ("?", .09), ("?", .9)]  # named; weak; unused
+    shares = np.array([[.02, .7, .0], [.05, .02, .09], [.9, .1, .1], [.5, .1, .4]])
+    names = metrics.name_latents(shares, kl=[2., 1., .001, 1.], factor_names=("shape", "scale", "x"))
+    assert names == [("scale", .7), ("mixed", .09), ("unused", .9), ("mixed", .5)]
+
+
+def test_dead_units():
+    """Units whose bias no image can outweigh; the others of the layer live, and other layers are untouched."""
+    model = tb.BetaVAE(3, seed=0)
+    model.parameters["encoder.conv2.bias"][[3, 30]] = -1e6
+    model.parameters["decoder.linear1.bias"][:7] = -1e6
+    counts = metrics.dead_units(model, tb.DSprites(), samples=60)
+    assert counts["encoder.conv2"] == [2, 32] and counts["decoder.linear1"] == [7, 256]
+    assert [*counts] == [f"encoder.{name}" for name in ("conv1", "conv2", "conv3", "conv4", "linear1", "linear2")] + [
+        f"decoder.{name}" for name in ("linear1", "linear2", "linear3", "conv1", "conv2", "conv3")]
+    assert counts["encoder.conv4"][0] == counts["decoder.conv3"][0] == 0
 
 
 def test_encode_samples():

@@ -54,7 +54,7 @@ def test_a_schedule_counts_the_updates_done(optimizer):
     """An update takes the rate and the eps that a fresh optimizer, with the same moments, would be given as numbers."""
     p = np.ones(3)
     scheduled = optimizer({"p": p}, learning_rate=[(0, .1), (2, .001)], eps=[(1, 1), (2, 100)])
-    for rate, eps in [(.1, 1), (.01, 1), (.001, 100), (.001, 100)]:
+    for rate, eps in [(.1, 1), (.0505, 1), (.001, 100), (.001, 100)]:
         q = p.copy()
         fixed = optimizer({"p": q}, learning_rate=rate, eps=eps)
         fixed.t = scheduled.t

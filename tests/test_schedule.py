@@ -15,8 +15,8 @@ def test_a_number_is_always_itself():
     assert [value_at(as_schedule("rate", 5e-4), step) for step in (0, 1, 10 ** 6)] == [5e-4] * 3
 
 
-@pytest.mark.parametrize("step, value", [(0, 100), (7, 100), (20, 10), (25, 10 ** .5), (30, 1), (31, 1), (10 ** 6, 1)])
-def test_its_logarithm_is_straight_between_points_and_level_beyond(step, value):
+@pytest.mark.parametrize("step, value", [(0, 100), (7, 100), (20, 50.5), (25, 25.75), (30, 1), (31, 1), (10 ** 6, 1)])
+def test_lines_are_straight_between_points_and_level_beyond(step, value):
     assert value_at(POINTS, step) == pytest.approx(value, rel=1e-14)
 
 
@@ -30,8 +30,9 @@ def test_json_and_the_command_line_give_it_back():
 
 def test_0_where_it_is_allowed():
     assert value_at(as_schedule("weight", 0, zero=True), 7) == 0
-    for wrong in (-1, [(0, 1), (5, 0)]):  # a schedule is straight in its logarithm
-        with pytest.raises(ValueError, match="^weight must be positive and finite or the number 0"):
+    assert value_at(as_schedule("weight", [(0, 0), (5, 1), (9, 0)], zero=True), 7) == .5
+    for wrong in (-1, [(0, 1), (5, -1e-9)], math.nan):
+        with pytest.raises(ValueError, match="^weight must be at least 0 and finite"):
             as_schedule("weight", wrong, zero=True)
 
 

@@ -1,24 +1,30 @@
 """Settings: what holds where, a command line that says it all, and runs made from them, resumed or refused."""
 
+import io
 import shlex
 
+import h5py
 import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae import checkpoint
 from tinybvae.commandline import Parser
-from tinybvae.settings import (DEFAULTS, LATER, PRESETS, add_options, command, configure, given_settings, new_run,
+from tinybvae.schedule import value_at
+from tinybvae.settings import (DEFAULTS, PRESETS, add_options, command, configure, given_settings, new_run,
                                objective_of, resumed_run)
 
-PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "optimizer": "Adam"}
-ANNEALED = {**PLAIN, "objective": "capacity", "steps": 100_000, "anneal_steps": 100_000, "anneal_power": 1}
+PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "optimizer": "Adam", "start": "he",
+         "negative_slope": 0}
+ANNEALED = {**PLAIN, "objective": "capacity", "steps": 100_000}
 PUBLISHED = {
-    "miyosuda": {**ANNEALED, "gamma": 100, "capacity": 20, "batch_size": 64},
-    "burgess2018": {**ANNEALED, "gamma": 1000, "capacity": 25},
+    "miyosuda": {**ANNEALED, "gamma": 100, "capacity": [[0, 0], [100_000, 20]], "batch_size": 64, "start": "uniform",
+                 "steps": 150_000},
+    "burgess2018": {**ANNEALED, "gamma": 1000, "capacity": [[0, 0], [100_000, 25]]},
     "higgins2017": {"objective": "beta", "beta": 4, "learning_rate": 1e-2, "architecture": "higgins2017",
                     "optimizer": "Adagrad"},
 }
-RECIPES = {name: DEFAULTS[name] for name in ("learning_rate", "eps", "steps", "capacity", "anneal_steps")}
+RECIPES = {name: DEFAULTS[name] for name in ("learning_rate", "eps", "steps", "capacity", "negative_slope")}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -34,13 +40,14 @@ def test_presets(tmp_path, preset):
 
 @pytest.mark.parametrize("given, made", [
     ({}, RECIPES),
-    ({"gamma": DEFAULTS["gamma"], "objective": "capacity", "capacity": 5.0}, {**RECIPES, "capacity": 5.0}),
+    ({"gamma": DEFAULTS["gamma"], "objective": "capacity", "latents": 5}, {**RECIPES, "latents": 5}),
+    ({"capacity": 5.0}, {**ANNEALED, "gamma": 1000, "capacity": 5.0}),
     ({"learning_rate": 1e-3}, {**RECIPES, "learning_rate": 1e-3}),
     ({"objective": "beta"}, {**PLAIN, "objective": "beta", "beta": 4.0}),
     ({"objective": "beta", "beta": 0.0, "eps": .1}, {**PLAIN, "beta": 0.0, "eps": .1}),
-    ({"gamma": 0.0}, {**ANNEALED, "gamma": 0.0, "capacity": 25.0}),
+    ({"gamma": 0.0}, {**ANNEALED, "gamma": 0.0, "capacity": [[0, 0], [100_000, 25]]}),
     ({"gamma": 30.0, "learning_rate": 1e-3}, {**ANNEALED, "gamma": 30.0, "learning_rate": 1e-3}),
-], ids=["recipe", "recipe, other capacity", "recipe, other rate", "beta", "beta 0", "gamma 0", "gamma"])
+], ids=["recipe", "recipe, other latents", "capacity", "recipe, other rate", "beta", "beta 0", "gamma 0", "gamma"])
 def test_the_recipe_lends_nothing_to_other_objectives(given, made):
     """Its learning rate and eps are made for its own γ: with another weight, published settings hold."""
     assert made.items() <= configure(given).items()
@@ -73,16 +80,52 @@ def test_a_folder_in_use_says_how_to_go_on(tmp_path):
         new_run(configure({"latents": 2}), tmp_path)
 
 
-def test_an_earlier_version_is_resumed(tmp_path):
-    """Settings that it does not have count as what they were then."""
-    run = new_run(configure({"latents": 2}), tmp_path)
-    wanted = dict(run.settings)
-    for name in LATER:
+def test_version_0_1_is_resumed(tmp_path):
+    """Names and forms of then become those of today; what was not counted is NaN in the history."""
+    path = tmp_path / "checkpoint.h5"
+    run = new_run(configure({"latents": 2}, "burgess2018"), tmp_path)
+    tb.train(run, tb.DSprites(), objective_of(run.settings), steps=1, batch_size=4)
+    columns = run.history_columns.index("used")
+    for name in ("evaluate_every", "start", "negative_slope", "eps"):
         del run.settings[name]
-    run.optimizer.settings["epsilon"] = run.optimizer.settings.pop("eps")  # as it was called
-    tb.save(run, tmp_path / "checkpoint.h5")
-    back = resumed_run(tmp_path / "checkpoint.h5", {"steps": 7})
-    assert back.settings == {**wanted, "steps": 7} and back.optimizer.settings["eps"] == wanted["eps"]
+    rate = [[0.0, 1.0], [64.0, 1.0], [96.0, 1e-4]]
+    run.settings |= {"capacity": 20.0, "anneal_steps": 1000, "anneal_power": 2.0, "gamma": [[5.0, 3.0]],
+                     "learning_rate": rate}
+    run.optimizer.settings = {"learning_rate": rate, "beta1": .9, "beta2": .999, "epsilon": .25}
+    tb.save(run, path)
+    content = io.BytesIO(path.read_bytes())
+    with h5py.File(content, "r+") as file:
+        file.attrs["model"] = file.attrs["model"].replace(', "negative_slope": 0.0', "")
+        rows = file["history"][:, :columns]
+        del file["history"]
+        file["history"] = rows
+    content = bytearray(content.getvalue())
+    content[:checkpoint.USER_BLOCK] = checkpoint._user_block(content[checkpoint.USER_BLOCK:])
+    path.write_bytes(content)
+
+    back = resumed_run(path, {"steps": 7})
+    assert back.model.negative_slope == back.settings["negative_slope"] == 0 and back.settings["start"] == "he"
+    assert back.settings["eps"] == back.optimizer.settings["eps"] == .25 and back.settings["gamma"] == [[5, 3]]
+    assert back.settings["learning_rate"] == back.optimizer.settings["learning_rate"]
+    for step in (0, 63, 72, 80, 96, 200):
+        now = value_at(back.settings["learning_rate"], step)
+        assert now == pytest.approx(10 ** (-4 * min(max((step - 64) / 32, 0), 1)), rel=1e-12)
+    C = objective_of(back.settings).capacity
+    assert [C(step) for step in (0, 500, 1000, 5000)] == pytest.approx([0, 5, 20, 20])
+    assert len(back.history[0]) == len(back.history_columns) and np.isnan(back.history[0][columns:]).all()
+    np.testing.assert_array_equal(back.history[0][:columns], run.history[0][:columns])
+
+
+def test_a_uniform_start(tmp_path):
+    """Of weights and biases, up to 1/√fan_in: the number of weights for an output."""
+    run = new_run(configure({"seed": 3}, "miyosuda"), tmp_path)
+    for name, fan_in in (("encoder.conv1", 16), ("encoder.linear1", 512), ("decoder.linear1", 10),
+                         ("decoder.conv4", 512)):
+        weight, bias = (run.model.parameters[f"{name}.{kind}"] * fan_in ** .5 for kind in ("weight", "bias"))
+        assert .9 < np.abs(weight).max() <= 1 + 1e-6 and 0 < np.abs(bias).max() <= 1 + 1e-6
+        assert weight.std() == pytest.approx(3 ** -.5, rel=.1)
+    again = new_run(configure({"seed": 3}, "miyosuda"), tmp_path)
+    assert all((p == again.model.parameters[name]).all() for name, p in run.model.parameters.items())
 
 
 def test_what_is_not_made_from_settings_is_not_resumed(tmp_path):

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 F = torch.nn.functional
 OBJECTIVES = {
     "beta": (tb.beta_objective(4.0), lambda kl: 4.0 * kl),
-    "above C": (tb.capacity_objective(100.0, 1.0, anneal_steps=1), lambda kl: 100.0 * (kl - 1.0).abs()),
-    "below C": (tb.capacity_objective(100.0, 500.0, anneal_steps=1), lambda kl: 100.0 * (kl - 500.0).abs()),
+    "above C": (tb.capacity_objective(100.0, 1.0), lambda kl: 100.0 * (kl - 1.0).abs()),
+    "below C": (tb.capacity_objective(100.0, 500.0), lambda kl: 100.0 * (kl - 500.0).abs()),
 }
 
 

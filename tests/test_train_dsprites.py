@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae import metrics
 from tinybvae.commandline import as_text
 from tinybvae.report.figures import LABEL
+from tinybvae.schedule import value_at
 from tinybvae.settings import DEFAULTS
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="a minute a run without Numba's compiler")
@@ -61,13 +63,18 @@ def test_the_output_tells(finished):
 
 def test_history(finished):
     header, *rows = (finished[0] / "history.csv").read_text().splitlines()
-    assert header == "step,total,reconstruction,kl,capacity," + ",".join(f"kl_z{d}" for d in range(6))
+    assert header.startswith("step,total,reconstruction,kl,capacity,kl_z0,kl_z1,kl_z2,kl_z3,kl_z4,kl_z5,used,"
+                             "dead_encoder.conv1,") and header.endswith(",dead_decoder.conv3")
     rows = np.array([row.split(",") for row in rows], float)
     assert rows[:, 0].tolist() == [0, 10, 20]
-    step, total, reconstruction, kl, capacity, *each = rows.T
-    np.testing.assert_allclose(capacity, 8 * (step / 24_500) ** 4)
-    np.testing.assert_allclose(total, reconstruction + 100 * np.abs(kl - capacity))
+    step, total, reconstruction, kl, capacity, *each = rows[:, :11].T
+    np.testing.assert_allclose(capacity, [value_at(DEFAULTS["capacity"], n) for n in step])
+    gamma = np.array([value_at(DEFAULTS["gamma"], n) for n in step])
+    np.testing.assert_allclose(total, reconstruction + gamma * np.abs(kl - capacity))
     np.testing.assert_allclose(kl, np.sum(each, axis=0))
+    np.testing.assert_array_equal(rows[:, 11], (np.array(each) >= metrics.UNUSED).sum(axis=0))
+    dead, sizes = rows[:, 12:], [32, 32, 32, 32, 256, 256, 256, 256, 512, 32, 32, 32]
+    assert dead.shape == (3, 12) and (dead >= 0).all() and (dead <= sizes).all() and dead.any()
 
 
 def test_metrics(finished):
@@ -77,8 +84,9 @@ def test_metrics(finished):
     _, logvar = model.encode(sprites.images(sprites.index([[1, 2, 5, 16, 16]])))
     assert [latent["z"] for latent in measured["latents"]] == [*range(6)]
     np.testing.assert_allclose([latent["variance"] for latent in measured["latents"]], np.exp(logvar[0]), rtol=1e-5)
-    assert all(latent["factor"] in ("?", *sprites.factor_names) and latent["kl"] >= 0
+    assert all(latent["factor"] in ("mixed", "unused", *sprites.factor_names) and latent["kl"] >= 0
                for latent in measured["latents"])
+    assert measured["shape"] == "ellipse" and measured["dead_units"]["encoder.linear1"][1] == 256
     assert measured["step"] == 25 and 0 <= measured["mig"] <= 1 and measured["settings"]["gamma"] == DEFAULTS["gamma"]
     _, means, logvars = tb.metrics.encode_samples(model, sprites)
     kl, _, _ = tb.gaussian_kl(means, logvars)
@@ -176,15 +184,17 @@ WRONG = [
     (["--latents", "0"], "--latents: must be"),
     (["--threads", "0"], "--threads: must be"),
     (["--threads", "100000"], "--threads: must be a whole number from 1 to"),
-    (["--learning-rate", "nan"], "--learning-rate: must be a positive number, or points step:value,"),
+    (["--learning-rate", "nan"], "--learning-rate: must be a number above 0, or points step:value,"),
     (["--gamma", "-1"], "--gamma: must be"),
-    (["--gamma", "0:1,0:2"], "--gamma: must be 0, a positive number, or points step:value,step:value,... with rising"),
+    (["--gamma", "0:1,0:2"], "--gamma: must be a number of at least 0, or points step:value,step:value,... with"),
     (["--learning-rate", "0:1e-3,5:"], "--learning-rate: must be"),
-    (["--eps", "5:0"], "--eps: must be a positive number"),
-    (["--eps", "0"], "--eps: must be a positive number"),
-    (["--gamma", "0:0,5:1"], "--gamma: must be 0, a positive"),
+    (["--eps", "5:0"], "--eps: must be a number above 0"),
+    (["--eps", "0"], "--eps: must be a number above 0"),
     (["--capacity", "inf"], "--capacity: must be"),
-    (["--anneal-steps", "0"], "--anneal-steps: must be"),
+    (["--capacity", "0:0,9:-1"], "--capacity: must be a number of at least 0, or points step:value,step:value,... "
+     "with rising steps and values of at least 0, not '0:0,9:-1'"),
+    (["--anneal-steps", "5"], "unrecognized arguments: --anneal-steps 5"),
+    (["--negative-slope", "1"], "--negative-slope: must be a number of at least 0 and below 1, not '1'"),
     (["--beta", "4"], "--beta belongs to --objective beta"),
     (["--seed", "-1"], "--seed: must be"),
     (["--objective", "elbo"], "--objective: invalid choice: 'elbo'"),
@@ -210,7 +220,7 @@ def test_wrong_input(tmp_path, refusal, options, message):
 
 @pytest.mark.parametrize("change, message", [
     (["--gamma", "50"], f"was made with gamma {as_text(DEFAULTS['gamma'])}, not 50.0"),
-    (["--eps", "0:1,5:2"], "was made with eps 0:1,1300:1,1500:0.03, not 0:1,5:2: resume it without that option"),
+    (["--eps", "0:1,5:2"], f"was made with eps {as_text(DEFAULTS['eps'])}, not 0:1,5:2: resume it without that option"),
     (["--beta", "4"], "--beta belongs to --objective beta"),
     (["--preset", "burgess2018", "--steps", "25"],
      f"was made with learning_rate {as_text(DEFAULTS['learning_rate'])}, not 0.0005"),

@@ -11,7 +11,7 @@ import pytest
 
 import tinybvae as tb
 
-OBJECTIVE = tb.capacity_objective(anneal_steps=30)
+OBJECTIVE = tb.capacity_objective(100.0, [(0, 0.0), (30, 20.0)])
 SPRITES = tb.DSprites()
 
 

@@ -10,8 +10,7 @@ from tinybvae import vae
 from tinybvae.gradcheck import check_model, numerical_gradient, relative_error
 
 OBJECTIVES = {"beta": tb.beta_objective(4.0),
-              "KL above C": tb.capacity_objective(capacity=0.0), "KL below C": tb.capacity_objective(capacity=50.0)}
-LATE = 100_000  # the step at which C has risen
+              "KL above C": tb.capacity_objective(100.0, 0.0), "KL below C": tb.capacity_objective(100.0, 50.0)}
 
 
 def rectangles(rng, count, height=64, width=64, channels=1):
@@ -69,15 +68,16 @@ def test_the_bound():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
-@pytest.mark.parametrize("architecture, image_shape", [
-    (tb.burgess2018, (64, 64, 1)), (tb.burgess2018, (16, 48, 3)), (tb.higgins2017, (8, 6, 1))],
-    ids=["burgess2018", "burgess2018, small colour", "higgins2017"])
-def test_gradients_of_the_whole_model(architecture, image_shape, objective):
+@pytest.mark.parametrize("architecture, image_shape, slope", [
+    (tb.burgess2018, (64, 64, 1), 0), (tb.burgess2018, (16, 48, 3), .25), (tb.higgins2017, (8, 6, 1), 0)],
+    ids=["burgess2018", "burgess2018, small colour, leaky", "higgins2017"])
+def test_gradients_of_the_whole_model(architecture, image_shape, slope, objective):
     rng = np.random.default_rng(3)
-    model = tb.BetaVAE(4, seed=1, dtype=np.float64, image_shape=image_shape, architecture=architecture)
+    model = tb.BetaVAE(4, seed=1, dtype=np.float64, image_shape=image_shape, architecture=architecture,
+                       negative_slope=slope)
     before = {name: p.copy() for name, p in model.parameters.items()}
     images = rng.integers(0, 2, (5, *image_shape)).astype(float)
-    errors = check_model(model, images, rng.standard_normal((5, 4)), objective, LATE, rng)
+    errors = check_model(model, images, rng.standard_normal((5, 4)), objective, 0, rng)
     assert errors.keys() == model.parameters.keys() and max(errors.values()) < 1e-6, errors
     assert all((p == before[name]).all() for name, p in model.parameters.items())
 
@@ -120,7 +120,7 @@ def test_the_check_sees_a_mistake_in_one_array():
 def test_gradients_on_dsprites():
     rng, sprites, model = np.random.default_rng(0), tb.DSprites(), tb.BetaVAE(10, dtype=np.float64)
     images = sprites.images(rng.integers(len(sprites), size=5))
-    errors = check_model(model, images, rng.standard_normal((5, 10)), OBJECTIVES["KL below C"], LATE, rng)
+    errors = check_model(model, images, rng.standard_normal((5, 10)), OBJECTIVES["KL below C"], 0, rng)
     assert max(errors.values()) < 1e-6, errors
 
 
@@ -136,7 +136,7 @@ def test_an_objective_of_ones_own():
 def test_objectives_weigh_only_the_kl():
     rng = np.random.default_rng(0)
     model, images, noise = tb.BetaVAE(3, seed=0), rectangles(rng, 4), rng.standard_normal((4, 3))
-    losses = [model.loss_and_gradients(images, noise, objective, LATE) for objective in OBJECTIVES.values()]
+    losses = [model.loss_and_gradients(images, noise, objective, 0) for objective in OBJECTIVES.values()]
     beta, above, below = losses
     assert beta.kl == above.kl == below.kl == pytest.approx(beta.kl_per_latent.sum())
     assert beta.total == pytest.approx(beta.reconstruction + 4 * beta.kl)
@@ -149,7 +149,7 @@ def test_a_capacity_is_of_the_mean_over_the_batch():
     rng = np.random.default_rng(0)
     model, images, noise = tb.BetaVAE(3, seed=0), rectangles(rng, 2), np.zeros((2, 3))
     one, other = (model.loss_and_gradients(images[n:n + 1], noise[:1], tb.beta_objective(), 0).kl for n in (0, 1))
-    losses = model.loss_and_gradients(images, noise, tb.capacity_objective(100.0, (one + other) / 2, anneal_steps=1), 1)
+    losses = model.loss_and_gradients(images, noise, tb.capacity_objective(100.0, (one + other) / 2), 1)
     assert abs(one - other) > .1 and losses.total == pytest.approx(losses.reconstruction, abs=.01)
 
 
@@ -172,6 +172,14 @@ def test_burgess2018_has_a_relu_behind_every_layer_but_the_last():
     for network in (model.encoder, model.decoder):
         kinds = [kind for kind, *_ in table(network) if kind != "Reshape"]
         assert kinds[1::2] == ["ReLU"] * 6 and "ReLU" not in kinds[::2] and len(kinds) == 13
+
+
+def test_a_slope_is_that_of_all_relus():
+    for architecture, relus in ((tb.burgess2018, 12), (tb.higgins2017, 2)):
+        model = tb.BetaVAE(3, architecture=architecture, negative_slope=.1)
+        slopes = [layer.negative_slope for side in (model.encoder, model.decoder) for layer in side.layers.values()
+                  if isinstance(layer, tb.ReLU)]
+        assert model.negative_slope == .1 and slopes == [.1] * relus
 
 
 def test_names_and_shapes():
@@ -201,7 +209,7 @@ def test_ten_steps_as_always():
     rng = np.random.default_rng(0)
     images, noise = rectangles(rng, 8), rng.standard_normal((10, 8, 4))
     model = tb.BetaVAE(4, seed=0, dtype=np.float64)  # float32's rounding errors grow beyond any tolerance
-    adam, objective = tb.Adam(model.parameters, 1e-3), tb.capacity_objective(10.0, 5.0, anneal_steps=10)
+    adam, objective = tb.Adam(model.parameters, 1e-3), tb.capacity_objective(10.0, [(0, 0.0), (10, 5.0)])
     curve = []
     for step in range(10):
         curve.append(model.loss_and_gradients(images, noise[step], objective, step).total)
@@ -225,6 +233,7 @@ def test_overfits_one_batch():
 
 @pytest.mark.parametrize("options, message", [
     ({"latents": 0}, "latents must be at least 1"),
+    ({"negative_slope": 1}, "negative_slope must be at least 0 and below 1"),
     ({"image_shape": (64, 40, 1)}, "must be multiples of 16, not 64×40"),
     ({"image_shape": (64, 64)}, "image_shape"),
     ({"image_shape": (0, 64, 1)}, "image_shape"),

@@ -39,7 +39,9 @@ class Run:
 
     @property
     def history_columns(self):
-        return ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(self.model.latents))]
+        """used: latents with a KL of at least `metrics.UNUSED`; dead: units that no image of the batch switched on."""
+        return ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(self.model.latents)),
+                "used", *(f"dead_{layer}" for layer in self.model.relus)]
 
 
 def write_atomically(path, data):
@@ -72,7 +74,7 @@ def save(run, path):
         model, optimizer = run.model, run.optimizer
         file.attrs["model"] = json.dumps({
             "architecture": model.architecture.__name__, "latents": model.latents, "dtype": model.dtype.name,
-            "image_shape": model.image_shape})
+            "image_shape": model.image_shape, "negative_slope": model.negative_slope})
         for name, array in model.parameters.items():
             file[f"parameters/{name}"] = array
         if optimizer:
@@ -98,23 +100,40 @@ def load(path):
     with _open(path) as file:
         model = _read_model(file, path)
         state, optimizer = json.loads(file.attrs["run"]), None
+        translated = dict if "negative_slope" in json.loads(file.attrs["model"]) else _of_version_0_1
         if "optimizer" in file.attrs:
             description = json.loads(file.attrs["optimizer"])
             optimizer = _named(OPTIMIZERS, description["name"], path)(model.parameters,
-                                                                      **_renamed(description["settings"]))
+                                                                      **translated(description["settings"]))
             optimizer.t = description["t"]
             for moment, arrays in optimizer.moments.items():
                 for name, array in arrays.items():
                     file[f"moments/{moment}/{name}"].read_direct(array)
         rng = np.random.default_rng()
         rng.bit_generator.state = state["rng"]
-        return Run(model, optimizer, rng, state["step"], file["history"][()].tolist(), state.get("scores", []),
-                   _renamed(state["settings"]))
+        run = Run(model, optimizer, rng, state["step"], [], state.get("scores", []), translated(state["settings"]))
+        rows = file["history"][()]
+        missing = len(run.history_columns) - rows.shape[1]  # version 0.1 did not count units
+        run.history = np.pad(rows, ((0, 0), (0, missing)), constant_values=np.nan).tolist()
+        return run
 
 
-def _renamed(settings):
-    """Settings by their names of today: in version 0.1, eps was called epsilon."""
-    return {"eps" if name == "epsilon" else name: value for name, value in settings.items()}
+def _of_version_0_1(settings, parts=32):
+    """Version 0.1's settings in the form of today.
+
+    eps was called epsilon. Between two of a schedule's points its logarithm was straight: now it is in `parts` pieces.
+    C rose from 0 as (step / anneal_steps)^anneal_power.
+    """
+    settings = {"eps" if name == "epsilon" else name: value for name, value in settings.items()}
+    rising = np.linspace(0, 1, parts + 1)
+    for name, points in settings.items():
+        if isinstance(points, list):
+            settings[name] = points[:1] + [[a + (b - a) * t, u * (v / u) ** t] for (a, u), (b, v) in
+                                           zip(points, points[1:]) for t in rising[1:].tolist()]
+    if "anneal_steps" in settings:
+        C = settings["capacity"] * rising ** settings.pop("anneal_power")
+        settings["capacity"] = np.stack([settings.pop("anneal_steps") * rising, C], axis=1).tolist()
+    return settings
 
 
 def load_model(path):

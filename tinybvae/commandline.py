@@ -1,7 +1,6 @@
 """Command lines that answer wrong input with one line on stderr and exit code 2."""
 
 import argparse
-import math
 
 import numba
 
@@ -28,12 +27,8 @@ def thread_count(text=numba.config.NUMBA_NUM_THREADS):
     return _parsed(int, text, lambda number: 1 <= number <= most, f"a whole number from 1 to {most}, all there are")
 
 
-def positive_float(text):
-    return _parsed(float, text, lambda number: 0 < number < math.inf, "a positive number")
-
-
-def nonnegative_float(text):
-    return _parsed(float, text, lambda number: 0 <= number < math.inf, "a number of at least 0")
+def slope(text):
+    return _parsed(float, text, lambda number: 0 <= number < 1, "a number of at least 0 and below 1")
 
 
 def path(text):
@@ -46,8 +41,9 @@ def schedule(text, zero=False):
         given = [point.split(":") for point in text.split(",")] if ":" in text else float(text)
         return as_schedule("it", given, zero)
 
-    return _parsed(parse, text, lambda _: True, f"{'0, ' if zero else ''}a positive number, or points "
-                   f"step:value,step:value,... with rising steps and positive values")
+    kind = "of at least 0" if zero else "above 0"
+    return _parsed(parse, text, lambda _: True,
+                   f"a number {kind}, or points step:value,step:value,... with rising steps and values {kind}")
 
 
 def schedule_or_0(text):

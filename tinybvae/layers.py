@@ -32,6 +32,18 @@ def he_normal(shape, fan_in, rng, dtype):
     return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(dtype)
 
 
+def uniform_start(parameters, rng):
+    """Give weights and biases, {name: array}, another start, uniform in ±1/√fan_in, as miyosuda's do.
+
+    fan_in is the number of weights for an output, in a transposed convolution too: 16 times its input channels.
+    """
+    for name, weight in parameters.items():
+        if name.endswith("weight"):
+            bias = parameters[name.removesuffix("weight") + "bias"]
+            for p in weight, bias:
+                p[...] = rng.uniform(-1, 1, p.shape) / np.sqrt(weight.size / len(bias))
+
+
 def _require_shape(layer, x, *axes):
     """Raise ValueError unless x is (N, *axes); None stands for any size."""
     if x.ndim != len(axes) + 1 or any(want not in (None, have) for want, have in zip(axes, x.shape[1:])):
@@ -67,20 +79,35 @@ class Linear(Layer):
 
 
 class ReLU(Layer):
-    """y = max(x, 0), of any shape. In place, x becomes y and dy becomes dx: a `Sequential` knows where that is safe."""
+    """y = max(x, negative_slope · x), of any shape; 0 ≤ negative_slope < 1.
+
+    A unit that no image switches on (x > 0) passes no gradient back if the slope is 0: it learns nothing any more, and
+    is dead. A small slope lets it come back (Maas et al. 2013, eq. 2). In place, x becomes y and dy becomes dx: a
+    `Sequential` knows where that is safe.
+    """
 
     in_place = False
 
+    def __init__(self, negative_slope=0.0):
+        super().__init__()
+        if not 0 <= negative_slope < 1:
+            raise ValueError(f"negative_slope must be at least 0 and below 1, not {negative_slope}")
+        self.negative_slope = float(negative_slope)
+
     def forward(self, x):
         self.y = y = x if self.in_place else empty(x.shape, x.dtype)
-        relu(x, y)
+        relu(x, y, self.negative_slope)
         return y
 
     def backward(self, dy):
-        """dx = dy where x > 0, that is where y > 0, else 0"""
+        """dx = dy where x > 0, that is where y > 0, else negative_slope · dy"""
         dx = dy if self.in_place else empty(dy.shape, dy.dtype)
-        relu_backward(dy, self.y, dx)
+        relu_backward(dy, self.y, dx, self.negative_slope)
         return dx
+
+    def switched_on(self):
+        """(units,) bool: the units, channels in convolutions, that the last forward pass's x > 0 anywhere."""
+        return (self.y > 0).reshape(-1, self.y.shape[-1]).any(axis=0)
 
 
 class Tanh(Layer):
@@ -190,3 +217,9 @@ class Sequential:
     @property
     def gradients(self):
         return {f"{name}.{p}": array for name, layer in self.layers.items() for p, array in layer.gradients.items()}
+
+    @property
+    def relus(self):
+        """The ReLUs, by the names of the layers before them."""
+        return {before: layer for before, layer in zip(self.layers, [*self.layers.values()][1:])
+                if isinstance(layer, ReLU)}

@@ -14,8 +14,8 @@ from tinybvae.layers import Linear
 from tinybvae.optimizers import Adam
 
 NAMES = {"mig": "MIG", "factor_vae": "FactorVAE", "beta_vae": "BetaVAE", "sap": "SAP", "dci": "DCI"}
-WEAK = 0.1     # a latent that knows less than this share of every factor gets no name,
-UNUSED = 0.05  # nor one with less KL than this, in nats: its mean may follow a factor, but the decoder cannot see it
+UNUSED = 0.05  # nats: a latent's mean may follow a factor, but with less KL than this the decoder cannot see it
+CLEAR = .1, 1.5  # a latent is named after a factor if it knows this share of it, and so many times more than of others
 TRAIN, TEST = 10_000, 5_000  # votes that the FactorVAE and BetaVAE scores learn from, and are measured on
 VOTERS = 64                  # samples, or pairs of them, behind a vote
 BINS, LEAF = 64, 20          # of the forest: cuts of a latent into parts of equal size; samples in a leaf
@@ -68,9 +68,24 @@ def _gap(scores):
 
 
 def name_latents(shares, kl, factor_names):
-    """Of each latent, the factor it knows most of and that share; the name is "?" where WEAK or UNUSED."""
-    return [(factor_names[share.argmax()] if share.max() >= WEAK and nats >= UNUSED else "?", float(share.max()))
-            for share, nats in zip(shares, kl)]
+    """Of each latent, a name and the largest of its shares (D, K): the factor's, "mixed" if not CLEAR, or "unused"."""
+    def name(share, nats):
+        second, best = np.sort(np.append(share, 0))[-2:]
+        if nats < UNUSED:
+            return "unused"
+        return factor_names[share.argmax()] if best >= CLEAR[0] and best >= CLEAR[1] * second else "mixed"
+
+    return [(name(share, nats), float(share.max())) for share, nats in zip(shares, kl)]
+
+
+def dead_units(model, sprites, samples=2000, seed=0, batch_size=25):
+    """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn with replacement."""
+    index = np.random.default_rng(seed).integers(len(sprites), size=samples)
+    on = dict.fromkeys(model.relus, False)
+    for start in range(0, samples, batch_size):
+        model.decode(model.encode(sprites.images(index[start:start + batch_size]))[0])
+        on = {layer: on[layer] | relu.switched_on() for layer, relu in model.relus.items()}
+    return {layer: [int((~units).sum()), len(units)] for layer, units in on.items()}
 
 
 def scores(codes, classes):

@@ -1,7 +1,7 @@
-"""Numbers that change with the step: the weight of the KL, the learning rate.
+"""Numbers that change with the step: the capacity, the weight of the KL, the learning rate.
 
-A schedule is a number, or points [(step, value), ...]: between two points the value's logarithm is a straight line,
-before the first and after the last it is level.
+A schedule is a number, or points [(step, value), ...] with straight lines between them, level before the first and
+after the last.
 """
 
 import math
@@ -15,25 +15,22 @@ def value_at(schedule, step):
     """The schedule's value at a step."""
     if not isinstance(schedule, list):
         return schedule
-    steps, values = zip(*schedule)
-    return math.exp(np.interp(step, steps, np.log(values)))
+    return float(np.interp(step, *zip(*schedule)))
 
 
 def as_schedule(name, schedule, zero=False):
-    """The schedule in floats and lists, as JSON can hold it. A number, but no point, may be 0 if `zero`.
+    """The schedule in floats and lists, as JSON can hold it.
 
-    Raises ValueError unless its values are positive and finite, and its points' steps rise.
+    Raises ValueError unless its values are finite and positive, or at least 0 if `zero`, and its points' steps rise.
     """
     points = np.array(schedule, float)
     if points.ndim:
         if points.shape[1:] != (2,) or not _rise_from_0(points[:, 0]):
             raise ValueError(f"{name} must be a number, or points (step, value) with rising steps from 0 on, "
                              f"not {schedule}")
-    elif zero and points == 0:
-        return 0.0
     for value in points[:, 1] if points.ndim else [points]:
-        if not LEAST <= value < math.inf:
-            raise ValueError(f"{name} must be positive and finite{' or the number 0' if zero else ''}, not {value}")
+        if not (LEAST <= value < math.inf or zero and value == 0):
+            raise ValueError(f"{name} must be {'at least 0' if zero else 'positive'} and finite, not {value}")
     return points.tolist()
 
 

@@ -10,44 +10,46 @@ from argparse import SUPPRESS
 import numpy as np
 
 from tinybvae.checkpoint import OPTIMIZERS, Run, load
-from tinybvae.commandline import (as_text, nonnegative_float, path, positive_float, positive_int, schedule,
-                                  schedule_or_0, seed, thread_count)
+from tinybvae.commandline import (as_text, path, positive_int, schedule, schedule_or_0, seed, slope, thread_count)
 from tinybvae.dsprites import DSprites
+from tinybvae.layers import uniform_start
 from tinybvae.losses import beta_objective, capacity_objective
 from tinybvae.report import FILES
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
-OBJECTIVES = {"capacity": (capacity_objective, ("gamma", "capacity", "anneal_steps", "anneal_power")),
+STARTS = ("he", "uniform")
+OBJECTIVES = {"capacity": (capacity_objective, ("gamma", "capacity")),
               "beta": (beta_objective, ("beta",))}
 
 COMMON = {"batch_size": 64, "latents": 10, "seed": 0, "objective": "capacity", "beta": 4.0,
-          "architecture": "burgess2018", "optimizer": "Adam", "data": None, "checkpoint_every": 1000,
-          "evaluate_every": None}
+          "architecture": "burgess2018", "start": "he", "negative_slope": 0.0, "optimizer": "Adam", "data": None,
+          "checkpoint_every": 1000, "evaluate_every": None}
 
 # Published settings. Steps, and the batch size, are ours where a paper names none.
-BURGESS2018 = {"steps": 100_000, "learning_rate": 5e-4, "eps": 1e-8, "gamma": 1000.0, "capacity": 25.0,
-               "anneal_steps": 100_000, "anneal_power": 1.0}
-MIYOSUDA = {**BURGESS2018, "gamma": 100.0, "capacity": 20.0}  # github.com/miyosuda/disentangled_vae
+BURGESS2018 = {"steps": 100_000, "learning_rate": 5e-4, "eps": 1e-8, "gamma": 1000.0,
+               "capacity": schedule_or_0("0:0,100000:25")}
+MIYOSUDA = {**BURGESS2018, "steps": 150_000, "gamma": 100.0, "capacity": schedule_or_0("0:0,100000:20"),
+            "start": "uniform"}  # github.com/miyosuda/disentangled_vae
 HIGGINS2017 = {"steps": 100_000, "learning_rate": 1e-2, "eps": 1e-10, "objective": "beta", "beta": 4.0,
                "architecture": "higgins2017", "optimizer": "Adagrad"}
 PRESETS = {"miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGGINS2017}
 
 # What holds without a preset, phase by phase; examples/README.md says what each phase is for.
 RECIPE = {
-    "steps": 24_500,
-    "gamma": schedule("0:100,600:100,900:30,1300:30,"         # x and y get a latent each
-                      "1500:.05,8000:.05,"                    # everything else is learnt, in no order
-                      "8300:100,8500:100,9000:30,11200:20,"   # x, y and scale are put in order
-                      "11500:.05,17500:.05,"                  # shape and orientation come back beside them
-                      "17800:20,19300:20,19600:1,20500:1,"    # once more, shorter
-                      "20800:5"),                             # settled
-    "learning_rate": schedule("0:1e-4,100:4e-3,1300:4e-3,1500:1e-3,8000:1e-3,8300:2e-3,11200:2e-3,11500:1e-3,"
-                              "22000:1e-3,24500:5e-5"),
-    "eps": schedule("0:1,1300:1,1500:.03"),
-    "capacity": 8.0, "anneal_steps": 24_500, "anneal_power": 4.0}  # always below the KL
-DEFAULTS = {**RECIPE, **COMMON}
+    "steps": 27_500,
+    "gamma": schedule("0:100,600:100,900:30,1300:30,"       # x and y get a latent each
+                      "1400:.05,8000:.05,"                  # everything else is learnt, in no order
+                      "8200:100,8500:100,9000:30,11200:20,"  # x, y and scale are put in order
+                      "11300:.05,16000:.05,"                # shape and orientation come back beside them
+                      "16001:20"),                          # put in order once more; then the KL follows C
+    "capacity": schedule_or_0("0:0,17600:0,17601:5.5,20100:16,27500:17"),
+    "learning_rate": schedule("0:1e-4,100:4e-3,1300:4e-3,1400:1e-3,8000:1e-3,8200:2e-3,11200:2e-3,11300:1e-3,"
+                              "25000:1e-3,27500:5e-5"),
+    "eps": schedule("0:1,1300:1,1400:.03"),
+    "negative_slope": .1}
+DEFAULTS = {**COMMON, **RECIPE}
 
-LATER = ("evaluate_every", "eps")  # settings that early checkpoints of version 0.1 lack
+LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0}  # what earlier checkpoints do not say
 MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
 
 
@@ -65,12 +67,12 @@ def add_options(parser):
     add("eps", schedule, "the optimizer's: what it adds to the root of the squared gradients' mean")
     add("latents", positive_int)
     add("seed", seed, "of the weights, the images' order and the noise")
+    add("start", str, "he: normal weights (He et al.), biases 0; uniform: both within 1/sqrt(fan_in)", choices=STARTS)
+    add("negative_slope", slope, "of the ReLUs, below 0")
     add("objective", str, "capacity: gamma |KL - C| (Burgess et al.); beta: beta KL (Higgins et al.)",
         choices=OBJECTIVES)
     add("gamma", schedule_or_0)
-    add("capacity", nonnegative_float, "C's last value", metavar="NATS")
-    add("anneal_steps", positive_int, "steps in which C rises from 0")
-    add("anneal_power", positive_float, "C rises as (step / anneal-steps) to this power")
+    add("capacity", schedule_or_0, "C, in nats")
     add("beta", schedule_or_0)
     add("data", path, "DeepMind's dsprites .npz or .hdf5; without it, images are rendered on demand")
     add("checkpoint_every", positive_int, "steps between two checkpoints", metavar="STEPS")
@@ -94,10 +96,10 @@ def given_settings(options):
 def configure(given, preset=None):
     """All settings of a new run: the given ones, and the preset's for the others.
 
-    Without a preset these are the recipe's, whose learning rate and eps are made for its own objective and γ: with
-    others, they are BURGESS2018's. Raises ValueError as `_merged` does.
+    Without a preset these are the recipe's, whose parts are made for its own objective, γ and C: with others, they are
+    BURGESS2018's. Raises ValueError as `_merged` does.
     """
-    own = all(given.get(name, DEFAULTS[name]) == DEFAULTS[name] for name in ("objective", "gamma"))
+    own = all(given.get(name, DEFAULTS[name]) == DEFAULTS[name] for name in ("objective", "gamma", "capacity"))
     return _merged({**BURGESS2018, **COMMON, **(PRESETS[preset] if preset else RECIPE if own else {})}, given)
 
 
@@ -136,7 +138,10 @@ def new_run(settings, out):
         if file.name in FILES or file.match("z[0-9]*.gif"):
             raise ValueError(f"--out {out} already holds a run's {file.name}, but no checkpoint.h5: "
                              f"give another folder")
-    model = BetaVAE(settings["latents"], settings["seed"], architecture=ARCHITECTURES[settings["architecture"]])
+    model = BetaVAE(settings["latents"], settings["seed"], architecture=ARCHITECTURES[settings["architecture"]],
+                    negative_slope=settings["negative_slope"])
+    if settings["start"] == "uniform":
+        uniform_start(model.parameters, np.random.default_rng(settings["seed"]))
     optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters, learning_rate=settings["learning_rate"],
                                                   eps=settings["eps"])
     rng = np.random.default_rng([settings["seed"], 1])  # another stream than the weights'
@@ -148,8 +153,8 @@ def resumed_run(checkpoint, given, preset=None):
     run = load(checkpoint)
     if run.optimizer is None:
         raise ValueError(f"{checkpoint} holds weights only: give another --out")
-    for name in LATER:
-        run.settings.setdefault(name, run.optimizer.settings.get(name))
+    for name, value in {**LATER, "eps": run.optimizer.settings["eps"]}.items():
+        run.settings.setdefault(name, value)
     objective = run.settings.get("objective")
     if objective not in OBJECTIVES or not run.settings.keys() >= configure({"objective": objective}).keys():
         raise ValueError(f"{checkpoint} was not made by this command: give another --out")

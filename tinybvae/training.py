@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 from tqdm import tqdm
 
+from tinybvae.metrics import UNUSED
+
 HISTORY_EVERY = 10  # steps between two rows of the history
 BAR = "|{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"  # with the losses, 80 columns
 
@@ -52,7 +54,9 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
                 C = float(capacity(run.step))
                 losses = _step(run, images, noise, objective)
                 if run.step % HISTORY_EVERY == 0:
-                    run.history.append([run.step, *losses[:3], C, *losses.kl_per_latent.tolist()])
+                    run.history.append([run.step, *losses[:3], C, *losses.kl_per_latent.tolist(),
+                                        float((losses.kl_per_latent >= UNUSED).sum()),
+                                        *(float((~relu.switched_on()).sum()) for relu in model.relus.values())])
                 run.step += 1
                 seconds += time.perf_counter() - start
 

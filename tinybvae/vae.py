@@ -129,10 +129,12 @@ class Losses(NamedTuple):
 class BetaVAE:
     """An encoder q(z|x) and a decoder p(x|z), by default Burgess's, started from `seed`.
 
-    Raises ValueError for a number of latents below 1, or an image shape that the architecture cannot take.
+    negative_slope: of all ReLUs, see `ReLU`. Raises ValueError for a number of latents below 1, an image shape that
+    the architecture cannot take, or a slope that a ReLU cannot have.
     """
 
-    def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018):
+    def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,
+                 negative_slope=0.0):
         image_shape = tuple(image_shape)
         if latents < 1 or len(image_shape) != 3 or min(image_shape) < 1:
             raise ValueError(f"latents must be at least 1 and image_shape (height, width, channels) positive, "
@@ -140,17 +142,23 @@ class BetaVAE:
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, not {dtype}")
         self.latents, self.image_shape, self.dtype = latents, image_shape, np.dtype(dtype)
-        self.architecture = architecture
+        self.architecture, self.negative_slope = architecture, ReLU(negative_slope).negative_slope
         self.encoder, self.decoder = architecture(latents, image_shape, np.random.default_rng(seed), self.dtype)
+        for relu in self.relus.values():
+            relu.negative_slope = self.negative_slope
         self.parameters = self._named("parameters")
 
     @property
     def gradients(self):
         return self._named("gradients")
 
+    @property
+    def relus(self):
+        return self._named("relus")
+
     def _named(self, kind):
-        return {f"{side}.{name}": array for side in ("encoder", "decoder")
-                for name, array in getattr(getattr(self, side), kind).items()}
+        return {f"{side}.{name}": each for side in ("encoder", "decoder")
+                for name, each in getattr(getattr(self, side), kind).items()}
 
     def encode(self, images):
         """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x).

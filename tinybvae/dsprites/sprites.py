@@ -22,6 +22,7 @@ FACTOR_VALUES = (np.arange(1.0, 4.0), np.linspace(.5, 1, 6), np.linspace(0, 2 * 
                  np.linspace(0, 1, 32), np.linspace(0, 1, 32))
 FACTOR_SIZES = tuple(len(values) for values in FACTOR_VALUES)
 SHAPES = ("square", "ellipse", "heart")
+SYMMETRY = (4, 2, 1)  # this part of a full turn leaves a shape as it was
 
 SIZE = 64          # the side of an image, in pixels
 SIDE = .3 * SIZE   # the side of the square at scale 1, and the unit of the other shapes
@@ -95,6 +96,15 @@ def _render(outlines, shape, scale, orientation, x, y, images):
         # The centre keeps a quarter of the image from its borders, and pixels' centres are whole numbers.
         centre_x, centre_y = columns * (.25 + .5 * x[n]) - .5, rows * (.25 + .5 * y[n]) - .5
         _fill(outlines[shape[n]], scale[n], orientation[n], centre_x, centre_y, images[n])
+
+
+def alike(classes):
+    """Classes (N, 5) in which orientations that look alike, in steps of 2π/39, are one: the rest modulo SYMMETRY."""
+    shape, orientation = classes[:, 0], classes[:, 2]
+    turn = (FACTOR_SIZES[2] - 1) / np.array(SYMMETRY)[shape]  # in classes: the first and the last are the same angle
+    classes = classes.copy()
+    classes[:, 2] = orientation % turn
+    return classes
 
 
 def render(shape, scale, orientation, x, y):

@@ -151,29 +151,29 @@ def _sum_rows(rows, slices):
                 total[k] += row[k]
 
 
-def relu(x, y):
-    """y = max(x, 0), NaN where x is."""
+def relu(x, y, negative_slope):
+    """y = x where x > 0, else negative_slope · x; NaN where x is."""
     _require_fit(x, y, x.shape == y.shape and y.flags.c_contiguous)
-    _relu(x.reshape(-1), y.reshape(-1))
+    _relu(x.reshape(-1), y.reshape(-1), x.dtype.type(negative_slope))
 
 
 @parallel
-def _relu(x, y):
+def _relu(x, y, negative_slope):
     for i in prange(len(x)):
-        y[i] = 0 if x[i] < 0 else x[i]
+        y[i] = x[i] if x[i] > 0 else negative_slope * x[i]
 
 
-def relu_backward(dy, y, dx):
-    """dx = dy where y > 0, else 0"""
+def relu_backward(dy, y, dx, negative_slope):
+    """dx = dy where y > 0, else negative_slope · dy"""
     _require_fit(dy, y, dy.shape == y.shape)
     _require_fit(dy, dx, dy.shape == dx.shape and dx.flags.c_contiguous)
-    _relu_backward(dy.reshape(-1), y.reshape(-1), dx.reshape(-1))
+    _relu_backward(dy.reshape(-1), y.reshape(-1), dx.reshape(-1), dy.dtype.type(negative_slope))
 
 
 @parallel
-def _relu_backward(dy, y, dx):
+def _relu_backward(dy, y, dx, negative_slope):
     for i in prange(len(y)):
-        dx[i] = dy[i] if y[i] > 0 else 0
+        dx[i] = dy[i] if y[i] > 0 else negative_slope * dy[i]
 
 
 if numba.config.DISABLE_JIT:  # NUMBA_DISABLE_JIT=1: the plain twins, to step through with a debugger

@@ -17,11 +17,11 @@ def sum_pixels(y):
     return y.sum(axis=(0, 1, 2))
 
 
-def relu(x, y):
-    """y = max(x, 0)"""
-    np.maximum(x, 0, out=y)
+def relu(x, y, negative_slope):
+    """y = x where x > 0, else negative_slope · x"""
+    y[...] = np.where(x > 0, x, negative_slope * x)
 
 
-def relu_backward(dy, y, dx):
-    """dx = dy where y > 0, else 0"""
-    dx[...] = np.where(y > 0, dy, 0)
+def relu_backward(dy, y, dx, negative_slope):
+    """dx = dy where y > 0, else negative_slope · dy"""
+    dx[...] = np.where(y > 0, dy, negative_slope * dy)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinybvae import metrics
 from tinybvae.checkpoint import write_atomically
+from tinybvae.dsprites.sprites import SHAPES, alike
 from tinybvae.kernels import memory
 from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures
@@ -29,11 +30,14 @@ def write_report(run, sprites, folder, command):
     memory.release()  # most of what training needed: pictures need memory of other sizes
     order = [latent["z"] for latent in sorted(latents, key=lambda latent: -latent["kl"])]
     labels = [f"z{d} {latents[d]['factor']}\n{latents[d]['kl']:.2f} nats" for d in order]
+    used = sum(latent["factor"] != "unused" for latent in latents)
+    units = {layer: units for layer, (_, units) in measured["dead_units"].items()}
     some, z = rng.integers(len(sprites), size=20), rng.standard_normal((20, model.latents))
     files = {
         "history.csv": _history_csv(run),
         "metrics.json": json.dumps(measured, indent=1).encode(),
-        **({"loss.png": figures.curves(run.history, run.history_columns)} if run.history else {}),
+        **({"loss.png": figures.curves(run.history, run.history_columns, order, labels[:used], units)}
+           if run.history else {}),
         "reconstructions.png": figures.reconstructions(model, sprites.images(some), z),
         "traversals.png": figures.traversals(model, mean, order, labels),
         "traversals.gif": figures.traversal_gif(model, mean, order, labels),
@@ -49,31 +53,41 @@ def write_report(run, sprites, folder, command):
 def describe(run, sprites):
     """The means (D,) that traversals start from, the latent table [{"z": 0, …}, …], and all that metrics.json holds.
 
-    Of each latent: the factor it knows most of, and that share (`metrics`); its posterior variance at the image
-    of TRAVERSED; its KL in nats, in the mean over the sampled images. Raises FloatingPointError if one is not finite.
+    Of each latent: the factor it knows most of, and that share, as a person would say who sees the shape of TRAVERSED:
+    among its images, where orientations that look alike are one, or else shape. Its posterior variance at the image of TRAVERSED; its KL
+    in nats, in the mean over sampled images of all shapes. Raises FloatingPointError if one is not finite.
     """
     classes, means, logvars = metrics.encode_samples(run.model, sprites)
     kl, _, _ = gaussian_kl(means, logvars)
-    mean, logvar = (array[0] for array in run.model.encode(sprites.images([nearest(sprites, TRAVERSED)])))
+    start = nearest(sprites, TRAVERSED)
+    mean, logvar = (array[0] for array in run.model.encode(sprites.images([start])))
     if not np.isfinite([kl, np.exp(logvar)]).all():
         raise FloatingPointError(f"the latents are not finite at step {run.step}: try a lower learning rate")
     shares = metrics.known_shares(means, classes)
+    shape = sprites.classes([start])[0, 0]
+    shown = classes[:, 0] == shape
+    seen = metrics.known_shares(means[shown], alike(classes[shown]))
+    seen[:, 0] = shares[:, 0] * (seen.max(axis=1) < metrics.CLEAR[0])  # shape, if it tells no images of one shape apart
     latents = [{"z": d, "factor": factor, "share": share, "variance": float(variance), "kl": float(nats)}
                for d, ((factor, share), variance, nats)
-               in enumerate(zip(metrics.name_latents(shares, kl, sprites.factor_names), np.exp(logvar), kl))]
+               in enumerate(zip(metrics.name_latents(seen, kl, sprites.factor_names), np.exp(logvar), kl))]
     last = dict(zip(run.history_columns, run.history[-1])) if run.history else {}
     return mean, latents, {
         "step": run.step, "mig": metrics.mutual_information_gap(shares), "kl": float(kl.sum()),
-        "reconstruction": last.get("reconstruction"), "latents": latents,
+        "reconstruction": last.get("reconstruction"), "shape": SHAPES[shape], "latents": latents,
+        "dead_units": metrics.dead_units(run.model, sprites),
         "shares": {name: share.tolist() for name, share in zip(sprites.factor_names, shares.T)},
         "scores": run.scores, "settings": run.settings}
 
 
 def summary(measured):
     """What `write_report` returns, as text: a line a latent, by KL, then the last scores."""
-    lines = [f"{'z':>3}  {'factor':12} share  variance  KL (nats)"]
+    lines = [f"{'z':>3}  {'factor':12} share  variance  KL (nats)    factors as in images of the {measured['shape']}"]
     for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
         lines.append("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
+    used = sum(latent["factor"] != "unused" for latent in measured["latents"])
+    dead = ", ".join(f"{layer} {dead} of {units}" for layer, (dead, units) in measured["dead_units"].items() if dead)
+    lines.append(f"{used} of {len(measured['latents'])} latents used; units no image switches on: {dead or 'none'}")
     for row in measured["scores"][-1:]:
         lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items())
                      + f" after {row['step']} steps")

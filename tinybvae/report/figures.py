@@ -21,6 +21,7 @@ GIF_MS = 80   # milliseconds a frame
 GRAYS = 32    # few, for small files
 LABEL = 32    # pixels, the height of a GIF's labels
 COLUMNS = 5   # of a GIF of several latents, and of a panel of pictures
+POINTS = 600  # of a curve, at most twice as many
 INK = "#222222"
 
 
@@ -82,26 +83,40 @@ def traversal_gif(model, mean, latents, labels=()):
     return imageio.imwrite("<bytes>", film + film[-2:0:-1], extension=".gif", duration=GIF_MS, loop=0)
 
 
-def curves(history, columns):
-    """PNG: the reconstruction loss; KL, and its capacity if it has one; the KL of each latent; in nats, by step."""
-    series = dict(zip(columns, np.reshape(history, (-1, len(columns))).T))
+def curves(history, columns, order, labels, units):
+    """PNG: the reconstruction loss; the KL of each latent, one above the other up to their sum, and the capacity C if
+    there is one; the share of each layer's units that no image of a batch switched on.
+
+    `order` and `labels` as in `traversals`, for latents worth a label; `units` {layer: how many}.
+    """
+    few = max(1, len(history) // POINTS)  # rows that make a point, by their mean
+    rows = np.reshape(history[:len(history) // few * few], (-1, few, len(columns))).mean(axis=1)
+    series = dict(zip(columns, rows.T))
     step = series["step"]
     figure = Figure(figsize=(11, 3.2), layout="constrained")
-    loss, total, each = figure.subplots(1, 3)
+    loss, kl, dead = figure.subplots(1, 3, width_ratios=(3, 5, 3))
     loss.plot(step, series["reconstruction"], color=INK, lw=.8)
     loss.set_yscale("log")
     loss.set_title("reconstruction loss (nats)", fontsize=9)
-    total.plot(step, series["kl"], color=INK, lw=.8, label="KL")
+
+    each = [series[f"kl_z{d}"] for d in order]
+    kl.stackplot(step, each, colors=[f"C{i % 10}" for i in range(len(each))], alpha=.75, lw=0)
+    height, place = kl.get_ylim()[1], -np.inf
+    for values, top, label in zip(each, np.cumsum(each, axis=0), labels):
+        place = max(top[-1] - values[-1] / 2, place + .05 * height)  # beside its area, and clear of the one below
+        kl.annotate(label.replace("\n", " "), (step[-1], place), (4, 0), textcoords="offset points", fontsize=6,
+                    va="center", color=INK, annotation_clip=False)
     if np.isfinite(series["capacity"]).any():
-        total.plot(step, series["capacity"], color="#d1495b", lw=1.2, label="capacity C")
-    total.set_title("KL (nats)", fontsize=9)
-    for d, name in enumerate(name for name in columns if name.startswith("kl_z")):
-        each.plot(step, series[name], lw=.8, label=name.removeprefix("kl_"), color=f"C{d % 10}",
-                  ls=("-", "--", ":")[d // 10 % 3])
-    each.set_title("KL of each latent (nats)", fontsize=9)
-    for axis in (total, each):
-        axis.legend(fontsize=6, frameon=False, ncols=2)
-    for axis in (loss, total, each):
+        kl.plot(step, series["capacity"], color=INK, lw=1.2, ls="--", label="capacity C")
+        kl.legend(fontsize=7, frameon=False)
+    kl.set_title("KL (nats), latent by latent", fontsize=9)
+
+    for i, (name, size) in enumerate(units.items()):
+        dead.plot(step, 100 * series[f"dead_{name}"] / size, lw=.8, label=name, color=f"C{i % 10}",
+                  ls="-" if name.startswith("encoder") else ":")
+    dead.legend(fontsize=5, frameon=False, ncols=2)
+    dead.set_title("units that a batch does not switch on (%)", fontsize=9)
+    for axis in (loss, kl, dead):
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=7, which="both")
         axis.spines[["top", "right"]].set_visible(False)

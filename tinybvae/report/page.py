@@ -24,6 +24,8 @@ def page(measured, order, files, command):
         f'<td class="number">{latent["share"]:.2f}<td class="number">{latent["variance"]:.2g}'
         f'<td class="number">{latent["kl"]:.2f}</tr>\n'
         for latent in (measured["latents"][d] for d in order))
+    units = "".join(f'<tr><td>{layer}<td class="number">{dead}<td class="number">{units}</tr>\n'
+                    for layer, (dead, units) in measured["dead_units"].items())
     scores = "".join(f'<tr><td class="number">{row["step"]:,}' + "".join(
         f'<td class="number">{row[name]:.3f}' for name in metrics.NAMES) + "</tr>\n" for row in measured["scores"])
     settings = "".join(f"<tr><td>{html.escape(name)}<td>{html.escape(str(value))}</tr>\n"
@@ -35,11 +37,19 @@ def page(measured, order, files, command):
 <p>Made by this command, and an <code>--out</code> of its own:</p>
 <pre>{html.escape(command)}</pre>
 <h2>Latents</h2>
-<p>Each latent from −3 to 3, the others at the means of one image. Parameter: the factor that the latent knows most of;
-share: mutual information, as a part of the factor's entropy ("?" where that is below {metrics.WEAK} or KL below
-{metrics.UNUSED}); variance: of q(z|x) at that image, near 1 where the latent is unused. MIG {measured["mig"]:.3f}.</p>
-<table><tr><th>z<th>GIF<th>parameter<th>share<th>variance<th>KL (nats)</tr>
+<p>Each latent from −3 to 3, the others at the means of one image, {measured["shape"]}. Factor: what the latent knows
+most of, among images of that shape ("mixed" where nothing stands out, "unused" where KL is below {metrics.UNUSED});
+share: mutual information, as a part of the factor's entropy; variance: of q(z|x) at that image, near 1 where the latent
+is unused. MIG, over all shapes: {measured["mig"]:.3f}. Orientation counts modulo the shape's symmetry, and takes two
+latents or more: an angle runs in a circle, and on a single number line its two ends, which look alike, would be far
+apart.</p>
+<table><tr><th>z<th>GIF<th>factor<th>share<th>variance<th>KL (nats)</tr>
 {rows}</table>
+<h2>Units</h2>
+<p>Units that none of 2,000 images switches on: without a slope below 0 a ReLU passes no gradient to them, and they are
+dead.</p>
+<table><tr><th>layer<th>dead<th>of</tr>
+{units}</table>
 <h2>Scores</h2>
 <p>Of 10,000 images' posterior means (<code>metrics.py</code>).</p>
 <table><tr><th>step<th>{"<th>".join(metrics.NAMES.values())}</tr>
