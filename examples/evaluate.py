@@ -8,6 +8,7 @@ import numpy as np
 import tinybvae as tb
 from tinybvae.checkpoint import write_atomically
 from tinybvae.commandline import Parser, path
+from tinybvae.report import dead_text
 
 NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
 
@@ -48,8 +49,7 @@ def main():
     for name, score in scores.items():
         print(f"{tb.metrics.NAMES[name]:10} {score:.3f}")
     print(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats" for name, nats in found.items()))
-    dead = ", ".join(f"{layer} {dead} of {size}" for layer, (dead, size) in units.items() if dead)
-    print(f"units no image switches on: {dead or 'none'}")
+    print(dead_text(units))
     print(f"see {out}")
 
 

@@ -86,12 +86,17 @@ def summary(measured):
     for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
         lines.append("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
     used = sum(latent["factor"] != "unused" for latent in measured["latents"])
-    dead = ", ".join(f"{layer} {dead} of {units}" for layer, (dead, units) in measured["dead_units"].items() if dead)
-    lines.append(f"{used} of {len(measured['latents'])} latents used; units no image switches on: {dead or 'none'}")
+    lines.append(f"{used} of {len(measured['latents'])} latents used; {dead_text(measured['dead_units'])}")
     for row in measured["scores"][-1:]:
         lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items())
                      + f" after {row['step']} steps")
     return "\n".join(lines)
+
+
+def dead_text(counts):
+    """What `metrics.dead_units` returns, as text: the layers that have some."""
+    dead = ", ".join(f"{layer} {dead} of {units}" for layer, (dead, units) in counts.items() if dead)
+    return f"units no image switches on: {dead or 'none'}"
 
 
 def nearest(sprites, classes, part=2 ** 15):
