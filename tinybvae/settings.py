@@ -37,15 +37,15 @@ PRESETS = {"miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGG
 # What holds without a preset, phase by phase; examples/README.md says what each phase is for.
 RECIPE = {
     "steps": 30_000,
-    "gamma": schedule("0:100,600:100,900:30,1300:30,"        # x and y get a latent each
-                      "1400:.05,8000:.05,"                   # everything else is learnt, in no order
-                      "8200:100,8500:100,9000:30,11200:20,"  # x, y and scale are put in order
-                      "11300:.05,16000:.05,"                 # shape and orientation come back beside them
-                      "16001:20,17600:20,17601:8"),          # put in order once more; then the KL follows C
-    "capacity": schedule_or_0("0:0,17600:0,17601:5.5,20100:16,30000:17"),
-    "learning_rate": schedule("0:1e-4,100:4e-3,1300:4e-3,1400:1e-3,8000:1e-3,8200:2e-3,11200:2e-3,11300:1e-3,"
-                              "27000:1e-3,30000:5e-5"),
-    "eps": schedule("0:1,1300:1,1400:.03,8000:.03,8200:.1,11200:.1,11300:.03"),
+    "gamma": schedule("0:100,600:100,"                      # x and y get a latent each
+                      "800:.05,6000:.05,"                   # everything else is learnt, in no order
+                      "6200:100,6500:100,7000:30,9200:20,"  # x, y and scale are put in order
+                      "9300:.05,16000:.05,"                 # shape and orientation come back beside them
+                      "16001:20,17600:20,17601:8"),         # put in order once more; then the KL follows C
+    "capacity": schedule_or_0("0:0,17600:0,17601:5.5,23600:16,30000:17"),
+    "learning_rate": schedule("0:1e-4,100:4e-3,600:4e-3,800:1e-3,6000:1e-3,6200:2e-3,9200:2e-3,9300:1e-3,17600:1e-3,"
+                              "17601:3e-4,27000:3e-4,30000:3e-5"),
+    "eps": schedule("0:1,600:1,800:.03,6000:.03,6200:.1,9200:.1,9300:.03,17600:.03,17601:1e-8"),
     "negative_slope": .1}
 DEFAULTS = {**COMMON, **RECIPE}
 
