@@ -37,7 +37,7 @@ PRESETS = {"miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGG
 # What holds without a preset, phase by phase; examples/README.md says what each phase is for.
 RECIPE = {
     "steps": 30_000,
-    "gamma": schedule("0:100,600:100,"                      # x and y get a latent each
+    "gamma": schedule("0:100,600:100,"                      # two latents open, for where the sprite is
                       "800:.05,6000:.05,"                   # everything else is learnt, in no order
                       "6200:100,6500:100,7000:30,9200:20,"  # x, y and scale are put in order
                       "9300:.05,16000:.05,"                 # shape and orientation come back beside them
