@@ -17,7 +17,8 @@ from tinybvae.settings import (DEFAULTS, PRESETS, add_options, command, configur
 PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "optimizer": "Adam", "start": "he",
          "negative_slope": 0}
 ANNEALED = {**PLAIN, "objective": "capacity", "steps": 100_000}
-PUBLISHED = {
+EXPECTED = {
+    "sharp": {"objective": "capacity", "gamma": DEFAULTS["gamma"], "negative_slope": .1},
     "miyosuda": {**ANNEALED, "gamma": 100, "capacity": [[0, 0], [100_000, 20]], "batch_size": 64, "start": "uniform",
                  "steps": 150_000},
     "burgess2018": {**ANNEALED, "gamma": 1000, "capacity": [[0, 0], [100_000, 25]]},
@@ -30,12 +31,19 @@ RECIPES = {name: DEFAULTS[name] for name in ("learning_rate", "eps", "steps", "c
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets(tmp_path, preset):
     settings = configure({"latents": 2}, preset)
-    assert PUBLISHED[preset].items() <= settings.items() and ("beta" in settings) != ("gamma" in settings)
+    assert EXPECTED[preset].items() <= settings.items() and ("beta" in settings) != ("gamma" in settings)
     run = new_run(settings, tmp_path)
     assert run.model.architecture.__name__ == settings["architecture"] and run.model.latents == 2
     assert type(run.optimizer).__name__ == settings["optimizer"]
     assert run.optimizer.settings["learning_rate"] == settings["learning_rate"]
     assert run.optimizer.settings["eps"] == settings["eps"]
+
+
+def test_sharp_goes_on_with_the_recipe():
+    sharp = configure({}, "sharp")
+    for name in ("gamma", "capacity", "learning_rate", "eps"):
+        assert all(value_at(sharp[name], step) == value_at(DEFAULTS[name], step) for step in range(0, 27_001, 9))
+    assert sharp["steps"] > DEFAULTS["steps"] and value_at(sharp["capacity"], 100_000) == 22
 
 
 @pytest.mark.parametrize("given, made", [

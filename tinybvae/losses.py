@@ -97,7 +97,7 @@ def capacity_objective(gamma=1000.0, capacity=((0, 0.0), (100_000, 25.0))):
 
     The paper's C rises evenly from 0 to 25 nats in 100,000 steps. At KL = C the slope is 0, the middle of −γ and γ.
     Eq. 8 has |KL − C| of each image; here, as in its replications, KL is the batch's mean, and its side of C decides
-    for all images. They differ: in examples/pretrained, an image is 1.4 nats off the mean, on average. Raises
+    for all images. They differ: in examples/pretrained, an image is 0.4 nats off the mean, on average. Raises
     ValueError as `as_schedule` does.
     """
     gamma, capacity = as_schedule("gamma", gamma, zero=True), as_schedule("capacity", capacity, zero=True)

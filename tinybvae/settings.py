@@ -32,7 +32,6 @@ MIYOSUDA = {**BURGESS2018, "steps": 150_000, "gamma": 100.0, "capacity": schedul
             "start": "uniform"}  # github.com/miyosuda/disentangled_vae
 HIGGINS2017 = {"steps": 100_000, "learning_rate": 1e-2, "eps": 1e-10, "objective": "beta", "beta": 4.0,
                "architecture": "higgins2017", "optimizer": "Adagrad"}
-PRESETS = {"miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGGINS2017}
 
 # What holds without a preset, phase by phase; examples/README.md says what each phase is for.
 RECIPE = {
@@ -48,6 +47,11 @@ RECIPE = {
     "eps": schedule("0:1,600:1,800:.03,6000:.03,6200:.1,9200:.1,9300:.03,17600:.03,17601:1e-8"),
     "negative_slope": .1}
 DEFAULTS = {**COMMON, **RECIPE}
+
+# The last phase goes on for 70,000 steps: C rises to 22, and the pictures become sharp.
+SHARP = {**RECIPE, "steps": 100_000, "capacity": [*RECIPE["capacity"], [80_000.0, 20.0], [100_000.0, 22.0]],
+         "learning_rate": [*RECIPE["learning_rate"][:-2], [90_000.0, 3e-4], [100_000.0, 3e-5]]}
+PRESETS = {"sharp": SHARP, "miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGGINS2017}
 
 LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0}  # what earlier checkpoints do not say
 MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
@@ -78,8 +82,9 @@ def add_options(parser):
     add("checkpoint_every", positive_int, "steps between two checkpoints", metavar="STEPS")
     add("evaluate_every", positive_int, "checkpoints between two evaluations; the last one is always evaluated",
         metavar="CHECKPOINTS")
-    parser.add_argument("--preset", choices=PRESETS, help="published settings instead of the recipe (steps and batch "
-                        "size are ours where a paper names none); other options override them")
+    parser.add_argument("--preset", choices=PRESETS, help="sharp: the recipe, gone on with; the others: published "
+                        "settings instead of it (steps and batch size are ours where a paper names none). Other "
+                        "options override them")
     parser.add_argument("--out", type=path, default="runs/dsprites", metavar="FOLDER",
                         help="for the results (default: %(default)s)")
     parser.add_argument("--threads", type=thread_count, default=thread_count(), help="the result does not depend on it "
