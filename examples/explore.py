@@ -8,7 +8,7 @@ import tinybvae as tb
 from tinybvae.commandline import Parser, path
 from tinybvae.report import summary
 
-PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"  # by examples/train_dsprites.py, as it stands
+PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"  # by examples/train_dsprites.py --preset sharp
 
 
 def main():
