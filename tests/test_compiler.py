@@ -17,12 +17,17 @@ MULTIPLY = "import numpy as np, tinybvae; print(tinybvae.kernels.matmul(*np.ones
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 
 
-def multiply(folder, **environment):
-    """What MULTIPLY prints and complains of with the package in `folder`."""
-    process = subprocess.run([sys.executable, "-B", "-c", MULTIPLY], cwd=folder, text=True, capture_output=True,
-                             env={**os.environ, "PYTHONPATH": str(folder), **environment})
+def run(code, folder=None, **environment):
+    """What a program prints and complains of."""
+    process = subprocess.run([sys.executable, "-B", "-c", code], cwd=folder, text=True, capture_output=True,
+                             env={**os.environ, **environment}, timeout=300)
     assert process.returncode == 0, process.stderr
     return process.stdout, process.stderr
+
+
+def multiply(folder, **environment):
+    """What MULTIPLY prints and complains of with the package in `folder`."""
+    return run(MULTIPLY, folder, PYTHONPATH=str(folder), **environment)
 
 
 @pytest.fixture
@@ -46,5 +51,80 @@ def test_no_folder_can_be_written_to(folder):
     for place in (folder / "tinybvae", folder / "tinybvae/kernels", folder / "tinybvae/dsprites"):
         (place / "__pycache__").touch()  # a file, so that it cannot be a folder
     output, complaints = multiply(folder, HOME=os.devnull, XDG_CACHE_HOME=os.devnull, NUMBA_CACHE_DIR="")
-    assert output.count("3.") == 9 and complaints.count("RuntimeWarning") == 1
+    assert output.count("3.") == 9 and complaints.count(": RuntimeWarning:") == 1
     assert "no folder to keep compiled kernels in: this process compiles its own" in complaints
+
+
+def test_what_is_kept_is_damaged(folder):
+    cache = folder / "cache"
+    multiply(folder, NUMBA_CACHE_DIR=str(cache))
+    for i, kept in enumerate(sorted([*cache.rglob("*.nbi"), *cache.rglob("*.nbc")])):
+        kept.write_bytes([b"", b"\x80\x04garbage", kept.read_bytes()[:-100]][i % 3])
+    output, complaints = multiply(folder, NUMBA_CACHE_DIR=str(cache))
+    assert output.count("3.") == 9 and "compiling them again" in complaints
+    assert multiply(folder, NUMBA_CACHE_DIR=str(cache)) == (output, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no limits on a process")
+def test_no_room_to_keep_more(folder):
+    full = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); {MULTIPLY}"
+    output, complaints = run(full, folder, PYTHONPATH=str(folder), NUMBA_CACHE_DIR=str(folder / "cache"))
+    assert output.count("3.") == 9 and "cannot be kept" in complaints
+
+
+THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+import tinybvae as tb
+
+sprites, rng = tb.DSprites(), np.random.default_rng(0)
+for architecture in tb.vae.ARCHITECTURES.values():
+    model = tb.BetaVAE(3, architecture=architecture)
+    index = rng.integers(len(sprites), size=(24, 2))
+    z, noise = rng.standard_normal((24, 1, 3)), rng.standard_normal((24, 2, 3))
+
+    def look(i):
+        return [*model.encode(sprites.images(index[i])), model.decode(z[i]),
+                np.array(list(tb.metrics.dead_units(model, sprites, 50, seed=i).values()))]
+
+    def train(i):
+        losses = model.loss_and_gradients(sprites.images(index[i]), noise[i], tb.beta_objective(4.0), 0)
+        return [np.array(losses[:3])]
+
+    jobs = [look if i % 3 else train for i in range(24)]
+    expected = [job(i) for i, job in enumerate(jobs)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda i: jobs[i](i), range(24)))
+    assert all(np.array_equal(a, b) for one, other in zip(expected, found) for a, b in zip(one, other, strict=True))
+"""
+
+
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_threads_wait_for_each_other(layer):
+    run(THREADS, NUMBA_THREADING_LAYER=layer)
+
+
+FORK = """
+import multiprocessing, os
+import numpy as np
+import tinybvae as tb
+
+if __name__ == "__main__":
+    early = multiprocessing.get_context("fork").Pool(1)
+    sprites = tb.DSprites()
+    images = sprites.images([5])
+    assert (early.apply(sprites.images, ([5],)) == images).all()
+    assert (multiprocessing.get_context("spawn").Pool(1).apply(sprites.images, ([5],)) == images).all()
+    try:
+        print((multiprocessing.get_context("fork").Pool(1).apply(sprites.images, ([5],)) == images).all())
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("layer, answer", [("omp", "forked after"), ("workqueue", "True")])
+def test_a_forked_process_works_or_says_why_not(tmp_path, layer, answer):
+    (tmp_path / "loader.py").write_text(FORK)
+    assert answer in run("import runpy; runpy.run_path('loader.py', run_name='__main__')", tmp_path,
+                         NUMBA_THREADING_LAYER=layer, PYTHONPATH=str(Path(tinybvae.__file__).parents[1]))[0]

@@ -114,8 +114,8 @@ class Tanh(Layer):
     """y = tanh x, of any shape."""
 
     def forward(self, x):
-        self.y = np.tanh(x)
-        return self.y
+        self.y = y = np.tanh(x)
+        return y
 
     def backward(self, dy):
         """dx = dy (1 − y²)"""

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from tinybvae.kernels.compiler import alone
 from tinybvae.layers import Linear
 from tinybvae.optimizers import Adam
 
@@ -78,6 +79,7 @@ def name_latents(shares, kl, factor_names):
     return [(name(share, nats), float(share.max())) for share, nats in zip(shares, kl)]
 
 
+@alone
 def dead_units(model, sprites, samples=2000, seed=0, batch_size=25):
     """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn with replacement."""
     index = np.random.default_rng(seed).integers(len(sprites), size=samples)

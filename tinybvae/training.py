@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from tqdm import tqdm
 
+from tinybvae.kernels.compiler import alone
 from tinybvae.metrics import UNUSED
 
 HISTORY_EVERY = 10  # steps between two rows of the history
@@ -28,7 +29,6 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
     if min(steps, batch_size, checkpoint_every) < 1:
         raise ValueError("steps, batch_size and checkpoint_every must be at least 1")
     model, rng = run.model, run.rng
-    capacity = getattr(objective, "capacity", lambda step: np.nan)  # not every objective has one
     seconds, first = 0.0, run.step  # of training, without compilation and checkpoints; the step it began at
     line = "nothing left to do"
 
@@ -51,13 +51,7 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
                 start = time.perf_counter()
                 images = sprites.images(rng.integers(len(sprites), size=batch_size))
                 noise = rng.standard_normal((batch_size, model.latents))
-                C = float(capacity(run.step))
-                losses = _step(run, images, noise, objective)
-                if run.step % HISTORY_EVERY == 0:
-                    run.history.append([run.step, *losses[:3], C, *losses.kl_per_latent.tolist(),
-                                        float((losses.kl_per_latent >= UNUSED).sum()),
-                                        *(float((~relu.switched_on()).sum()) for relu in model.relus.values())])
-                run.step += 1
+                losses, C = _step(run, images, noise, objective)
                 seconds += time.perf_counter() - start
 
                 line = (f"total {losses.total:.1f} rec {losses.reconstruction:.1f} KL {losses.kl:.2f} "
@@ -71,11 +65,18 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
     return run.step >= steps
 
 
+@alone  # so that who looks at the model meanwhile sees it before or after
 def _step(run, images, noise, objective):
-    """One update; returns the losses before it."""
+    """One update; every now and then a row of the history. Returns the losses before it, and the capacity."""
     losses = _finite_losses(run.model, images, noise, objective, run.step)
+    C = float(getattr(objective, "capacity", lambda step: np.nan)(run.step))  # not every objective has one
+    if run.step % HISTORY_EVERY == 0:
+        run.history.append([run.step, *losses[:3], C, *losses.kl_per_latent.tolist(),
+                            float((losses.kl_per_latent >= UNUSED).sum()),
+                            *(float((~relu.switched_on()).sum()) for relu in run.model.relus.values())])
     run.optimizer.update(run.model.gradients)
-    return losses
+    run.step += 1
+    return losses, C
 
 
 def _finite_losses(model, images, noise, objective, step):

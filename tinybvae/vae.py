@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinybvae.kernels.compiler import alone
 from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
 from tinybvae.losses import bernoulli_nll, gaussian_kl
 
@@ -129,7 +130,7 @@ class Losses(NamedTuple):
 class BetaVAE:
     """An encoder q(z|x) and a decoder p(x|z), by default Burgess's, started from `seed`.
 
-    negative_slope: of all ReLUs, see `ReLU`. Raises ValueError for a number of latents below 1, an image shape that
+    negative_slope: of all ReLUs, see `ReLU`. Several threads may use one model: they wait for each other. Raises ValueError for a number of latents below 1, an image shape that
     the architecture cannot take, or a slope that a ReLU cannot have.
     """
 
@@ -160,6 +161,7 @@ class BetaVAE:
         return {f"{side}.{name}": each for side in ("encoder", "decoder")
                 for name, each in getattr(getattr(self, side), kind).items()}
 
+    @alone
     def encode(self, images):
         """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x).
 
@@ -171,10 +173,12 @@ class BetaVAE:
                              f"not {images.shape}")
         return np.split(self.encoder.forward(images), 2, axis=1)
 
+    @alone
     def decode(self, z):
         """z (N, D) -> logits (N, height, width, channels) of p(x|z); sigmoid(logits) is the picture."""
         return self.decoder.forward(np.asarray(z, self.dtype))
 
+    @alone
     def loss_and_gradients(self, images, noise, objective, step):
         """One forward and one backward pass; assigns `gradients`, changes no parameter.
 

@@ -5,34 +5,102 @@ changes of another file from which a kernel has parts: so the name says which ve
 """
 
 import functools
+import os
 import pkgutil
+import threading
 import warnings
 import zlib
 
 import numba
+from numba.core.caching import FunctionCache
 
 PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name) for name in ("compiler.py", "gemm.py", "im2col.py")))
+
+_lock = threading.RLock()   # a kernel takes all cores, and one of Numba's threading layers dies of a second one
+_started = _orphan = False  # a kernel has run in this process; in the one that it was forked from
+
+
+class _Cache(FunctionCache):
+    """Numba's, where a damaged file, or no room for a new one, costs a compilation instead of ending the process."""
+
+    def load_overload(self, *what):
+        try:
+            return super().load_overload(*what)
+        except Exception as error:  # a torn pickle raises all kinds
+            _warn(f"kernels were kept in {self.cache_path}, but cannot be read ({_text(error)}): compiling them again")
+        try:
+            self.flush()
+        except OSError:
+            self.disable()
+
+    def save_overload(self, *what):
+        try:
+            super().save_overload(*what)
+        except OSError as error:
+            self.disable()
+            _warn(f"compiled kernels cannot be kept in {self.cache_path} ({_text(error)}): the next process "
+                  f"compiles its own")
+
+
+def _text(error):
+    return f"{type(error).__name__}: {error}"
+
+
+@functools.cache  # once, whatever other modules do to Python's own memory of warnings
+def _warn(text):
+    warnings.warn(text, RuntimeWarning)
 
 
 def _compiler(**options):
     """Numba's decorator, for compiled functions that are kept for the next process where there is a place for them."""
     def decorate(function):
         function.__qualname__ += f"_{PARTS:08x}"
+        compiled = numba.njit(error_model="numpy", **options)(function)
         try:
-            return numba.njit(cache=True, error_model="numpy", **options)(function)
-        except RuntimeError as error:  # Numba's "no locator available"
-            if "cannot cache" not in str(error):
-                raise
-            _warn_of_no_folder()
-            return numba.njit(error_model="numpy", **options)(function)
+            compiled._cache = _Cache(function)
+        except RuntimeError:  # Numba's "no locator available"
+            _warn("no folder to keep compiled kernels in: this process compiles its own, in about 20 seconds "
+                  "(set NUMBA_CACHE_DIR to a folder that can be written to)")
+        return compiled
     return decorate
 
 
-@functools.cache  # once, whatever other modules do to Python's own memory of warnings
-def _warn_of_no_folder():
-    warnings.warn("no folder to keep compiled kernels in: this process compiles its own, in about 20 seconds "
-                  "(set NUMBA_CACHE_DIR to a folder that can be written to)", RuntimeWarning)
-
-
 jit = _compiler(forceinline=True)
-parallel = _compiler(parallel=True)
+
+
+def alone(function):
+    """The function, but one thread at a time is in it, or in any other such function: the others wait."""
+    @functools.wraps(function)
+    def run(*arguments, **options):
+        with _lock:
+            return function(*arguments, **options)
+    return run
+
+
+def parallel(function):
+    """A kernel with prange. It raises RuntimeError in a process that was forked after the first kernel, where OpenMP's
+    threads, which did not come along, would end it."""
+    kernel = _compiler(parallel=True)(function)
+
+    @alone
+    @functools.wraps(function)
+    def run(*arguments):
+        global _started
+        if _orphan:
+            raise RuntimeError("this process was forked after its parent's first kernel, and has not got the parent's "
+                               "threads: fork before that, or start it by \"spawn\" or \"forkserver\" "
+                               "(multiprocessing.set_start_method)")
+        result = kernel(*arguments)
+        _started = True
+        return result
+    return run
+
+
+def _after_fork():
+    global _orphan
+    _lock.release()
+    _orphan = _orphan or _started and numba.threading_layer() == "omp"  # the others may be forked
+
+
+if hasattr(os, "register_at_fork"):  # the lock is free in the child, too
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)

@@ -24,7 +24,10 @@ def empty(shape, dtype):
         _checked = time.monotonic()
     count, dtype = math.prod(shape), np.dtype(dtype)
     free = _free.setdefault(count * dtype.itemsize, deque())
-    buffer = free.pop()[1] if free else mmap(-1, count * dtype.itemsize or 1, access=PRIVATE)  # of whole pages
+    try:
+        _, buffer = free.pop()
+    except IndexError:
+        buffer = mmap(-1, count * dtype.itemsize or 1, access=PRIVATE)  # of whole pages
     array = np.frombuffer(buffer, dtype, count)  # not an array's view: so each view of it holds on to `array` itself
     weakref.finalize(array, lambda: free.append((time.monotonic(), buffer))).atexit = False
     return array.reshape(shape)
@@ -33,5 +36,8 @@ def empty(shape, dtype):
 def release(age=0.0):
     """Give the memory back to the system that nobody holds, and nobody has asked for since `age` seconds."""
     for free in list(_free.values()):
-        while free and time.monotonic() - free[0][0] >= age:
-            free.popleft()
+        try:
+            while time.monotonic() - free[0][0] >= age:
+                free.popleft()
+        except IndexError:  # none is left: asking first would not do, other threads take some
+            pass
