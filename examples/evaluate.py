@@ -43,13 +43,17 @@ def main():
         model, sprites = tb.load_model(options.checkpoint), tb.DSprites(options.data)
         scores = tb.metrics.evaluate(model, sprites)
         found, units = losses(model, sprites), tb.metrics.dead_units(model, sprites)
-        write_atomically(out, json.dumps({**scores, **found, "dead_units": units}, indent=1).encode())
+        constant = tb.metrics.constant_factors(sprites)
+        write_atomically(out, json.dumps({**scores, **found, "dead_units": units, "constant_factors": constant},
+                                         indent=1).encode())
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
     for name, score in scores.items():
         print(f"{tb.metrics.NAMES[name]:10} {score:.3f}")
     print(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats" for name, nats in found.items()))
     print(dead_text(units))
+    if constant:
+        print(f"do not vary here, and count in no score: {', '.join(constant)}")
     print(f"see {out}")
 
 

@@ -84,7 +84,7 @@ def test_mig_of_rotated_codes_is_low():
 
 def test_a_constant_factor_is_not_counted_as_known():
     classes = np.stack([CLASSES[:, 0], np.zeros(len(CLASSES), int)], axis=1)
-    np.testing.assert_allclose(metrics.known_shares(CLASSES[:, :1].astype(float), classes), [[1, 0]])
+    np.testing.assert_allclose(metrics.known_shares(CLASSES[:, :1].astype(float), classes), [[1, np.nan]])
 
 
 PERFECT = DRAWN * (1., -2., .5) + 3
@@ -206,3 +206,20 @@ def test_encode_samples():
     assert classes.shape == (30, 5) and mean.shape == logvar.shape == (30, 3)
     for have, want in zip((mean, logvar), model.encode(sprites.images(sprites.index(classes)))):
         np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-5)
+
+
+def test_factors_that_do_not_vary_count_in_no_score():
+    codes = np.hstack([PERFECT[:, [2, 0, 1]], NOISE[:, :1]])
+    with_constants = np.insert(DRAWN, [0, 2], 3, axis=1)  # two columns of 3
+    assert metrics.vary(with_constants).tolist() == [False, True, True, False, True]
+    assert metrics.scores(codes, with_constants) == metrics.scores(codes, DRAWN)
+    both = metrics.dci(codes, with_constants), metrics.dci(codes, DRAWN)
+    assert both[0]["completeness"] == both[1]["completeness"]
+    assert both[0]["informativeness"] == both[1]["informativeness"]
+    np.testing.assert_array_equal(both[0]["importance"], np.insert(both[1]["importance"], [0, 2], 0, axis=1))
+    shares = metrics.known_shares(codes, with_constants)
+    assert np.isnan(shares[:, [0, 3]]).all()
+    assert metrics.name_latents(shares[1:2, :2], [1], ("a", "b")) == [("b", pytest.approx(1))]
+    for score in metrics.scores, metrics.factor_vae_score, metrics.beta_vae_score, metrics.dci:
+        with pytest.raises(ValueError, match="no factor varies"):
+            score(codes, np.ones((N, 3), int))

@@ -260,5 +260,15 @@ def test_no_images():
 def test_images_that_do_not_fit():
     with pytest.raises(ValueError, match=r"\(N, 64, 64, 1\), not \(2, 32, 32, 1\)"):
         tb.BetaVAE(2).encode(np.zeros((2, 32, 32, 1)))
+
+
+@pytest.mark.parametrize("low, high", [(-1, 1), (0, 255), (0, 1 + 1e-6), (0, np.nan), (-np.inf, 1)])
+def test_pixels_outside_0_to_1_are_refused(low, high):
+    images = np.random.default_rng(0).random((3, 64, 64, 1))
+    images[1, 7, 9], images[2, 63, 0] = low, high
+    model = tb.BetaVAE(2)
+    for use in model.encode, lambda x: model.loss_and_gradients(x, np.zeros((3, 2)), tb.beta_objective(), 0):
+        with pytest.raises(ValueError, match="pixels must lie in 0 … 1, not in "):
+            use(images)
     with pytest.raises(ValueError, match=r"Linear takes arrays of shape \(N, 2\)"):
         tb.BetaVAE(2).decode(np.zeros((2, 3)))

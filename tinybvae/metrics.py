@@ -3,7 +3,8 @@
 N samples, D latents, K factors. codes (N, D) are posterior means, classes (N, K) the true factors; nats. The scores lie
 between 0 and 1. For codes that are the factors, in any order and scale, FactorVAE and BetaVAE are 1; on dSprites the
 others are not, for their bins, cuts and linear classifiers cannot tell 32 positions apart. They follow Locatello et al.
-2019, appendix C, whose numbers are the ones to compare with; where one departs from it, its docstring says so.
+2019, appendix C, whose numbers are the ones to compare with; where one departs from it, its docstring says so. A factor
+that does not vary among the samples counts in none of them; ValueError if none varies.
 """
 
 import math
@@ -17,6 +18,7 @@ from tinybvae.optimizers import Adam
 NAMES = {"mig": "MIG", "factor_vae": "FactorVAE", "beta_vae": "BetaVAE", "sap": "SAP", "dci": "DCI"}
 UNUSED = 0.05  # nats: a latent's mean may follow a factor, but with less KL than this the decoder cannot see it
 CLEAR = .1, 1.5  # a latent is named after a factor if it knows this share of it, and so many times more than of others
+NO_FACTOR = "no factor varies among these samples: there is nothing to score"
 TRAIN, TEST = 10_000, 5_000  # votes that the FactorVAE and BetaVAE scores learn from, and are measured on
 VOTERS = 64                  # samples, or pairs of them, behind a vote
 BINS, LEAF = 64, 20          # of the forest: cuts of a latent into parts of equal size; samples in a leaf
@@ -48,18 +50,29 @@ def mutual_information(codes, classes, bins=20):
                      for z in binned.T])
 
 
+def vary(classes):
+    """(K,) bool: which factors have more than one class among the samples. Raises ValueError if none has."""
+    varying = (classes != classes[:1]).any(axis=0)
+    if not varying.any():
+        raise ValueError(NO_FACTOR)
+    return varying
+
+
 def known_shares(codes, classes):
-    """(D, K): the share I(latent; factor) / H(factor) of each factor that each latent knows; 0 if H is 0."""
+    """(D, K): the share I(latent; factor) / H(factor) of each factor that each latent knows; NaN if H is 0."""
     information, entropies = mutual_information(codes, classes), np.array([entropy(c) for c in classes.T])
-    return np.divide(information, entropies, out=np.zeros_like(information), where=entropies > 0)
+    return np.divide(information, entropies, out=np.full_like(information, np.nan), where=entropies > 0)
 
 
 def mutual_information_gap(shares):
-    """MIG (Chen et al. 2018, eq. 6), from shares (D, K) of `known_shares`: the mean over factors k of
+    """MIG (Chen et al. 2018, eq. 6), from shares (D, K) of `known_shares`: the mean over factors k that vary of
 
         (I(best latent; k) − I(second best; k)) / H(k)
     """
-    return _gap(shares)
+    varying = ~np.isnan(shares).all(axis=0)
+    if not varying.any():
+        raise ValueError(NO_FACTOR)
+    return _gap(shares[:, varying])
 
 
 def _gap(scores):
@@ -70,6 +83,8 @@ def _gap(scores):
 
 def name_latents(shares, kl, factor_names):
     """Of each latent, a name and the largest of its shares (D, K): the factor's, "mixed" if not CLEAR, or "unused"."""
+    shares = np.nan_to_num(shares)  # of a factor that does not vary
+
     def name(share, nats):
         second, best = np.sort(np.append(share, 0))[-2:]
         if nats < UNUSED:
@@ -88,6 +103,12 @@ def dead_units(model, sprites, samples=2000, seed=0, batch_size=25):
         model.decode(model.encode(sprites.images(index[start:start + batch_size]))[0])
         on = {layer: on[layer] | relu.switched_on() for layer, relu in model.relus.items()}
     return {layer: [int((~units).sum()), len(units)] for layer, units in on.items()}
+
+
+def constant_factors(sprites, samples=10_000, seed=0):
+    """The names of the factors that do not vary among the images that `encode_samples` draws: no score counts them."""
+    classes = sprites.classes(np.random.default_rng(seed).integers(len(sprites), size=samples))
+    return [name for name, column in zip(sprites.factor_names, classes.T) if (column == column[0]).all()]
 
 
 def scores(codes, classes):
@@ -111,7 +132,7 @@ def factor_vae_score(codes, classes, seed=0):
     over all; a latent stands for the factor that most of its votes came from. Latents with a standard deviation below
     .05 do not vote; without any that does, the score is 0.
     """
-    rng = np.random.default_rng(seed)
+    rng, classes = np.random.default_rng(seed), classes[:, vary(classes)]
     codes = codes[:, codes.std(axis=0, ddof=1) >= .05]
     if not codes.shape[1]:
         return 0.0
@@ -129,7 +150,7 @@ def beta_vae_score(codes, classes, seed=0):
 
     It sees the mean of |difference| over VOTERS pairs of samples, each pair with one value of the factor.
     """
-    rng = np.random.default_rng(seed)
+    rng, classes = np.random.default_rng(seed), classes[:, vary(classes)]
     factors = rng.integers(classes.shape[1], size=TRAIN + TEST)
     one = rng.integers(len(codes), size=(TRAIN + TEST, VOTERS))
     other = _alike(classes, factors, one, rng)
@@ -174,7 +195,8 @@ def separated_predictability(codes, classes):
     Predictions are a linear classifier's that sees one latent; two thirds of the samples train it, the rest measure it.
     It hardly tells the middle ones of many classes in a row, so that only factors of two classes can score 1.
     """
-    return _gap(np.array([[_svm_accuracy(z, c) for c in classes.T] for z in codes.T.astype(np.float64)]))
+    return _gap(np.array([[_svm_accuracy(z, c) for c in classes[:, vary(classes)].T]
+                          for z in codes.T.astype(np.float64)]))
 
 
 def _svm_accuracy(z, labels):
@@ -213,17 +235,18 @@ def linear_svms(z, labels, classes, cost=.01, iterations=20):
 def dci(codes, classes, seed=0):
     """Eastwood and Williams 2018: importance (D, K), disentanglement, completeness and informativeness, by these names.
 
-    importance, each column of sum 1 (or 0), says how much each latent helps a random forest to tell a factor: one of
-    their two regressors; Locatello et al. took gradient-boosted trees. Disentanglement: is a latent important for one
-    factor only? 1 − entropy of its row, in units of ln K, weighed by the row's sum. Completeness: does a factor need
-    one latent only? The same of columns, by ln D. Informativeness: the share of the last third of samples that the
-    forest, grown on the others, tells right.
+    importance, each column of sum 1 (or 0, as for a factor that does not vary), says how much each latent helps a
+    random forest to tell a factor: one of their two regressors; Locatello et al. took gradient-boosted trees.
+    Disentanglement: is a latent important for one factor only? 1 − entropy of its row, in units of ln K, for K factors
+    that vary, weighed by the row's sum. Completeness: does a factor need one latent only? The same of columns, by ln D.
+    Informativeness: the share of the last third of samples that the forest, grown on the others, tells right.
     """
-    rng = np.random.default_rng(seed)
+    rng, varying = np.random.default_rng(seed), vary(classes)
     cuts = np.linspace(0, 1, BINS + 1)[1:-1]
     binned = np.stack([np.searchsorted(np.unique(np.quantile(z, cuts)), z) for z in codes.T], axis=1)
-    grown = [_forest(binned, c, rng) for c in classes.T]
-    importance = np.stack([column for column, _ in grown], axis=1)
+    grown = [_forest(binned, c, rng) for c in classes[:, varying].T]
+    importance = np.zeros((codes.shape[1], len(varying)))
+    importance[:, varying] = np.stack([column for column, _ in grown], axis=1)
 
     def focus(rows):
         sums = rows.sum(axis=1, keepdims=True)
@@ -231,8 +254,8 @@ def dci(codes, classes, seed=0):
         nats = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
         return float(np.average(1 - nats / np.log(max(rows.shape[1], 2)), weights=sums[:, 0])) if sums.any() else 0.0
 
-    return {"importance": importance, "disentanglement": focus(importance), "completeness": focus(importance.T),
-            "informativeness": float(np.mean([right for _, right in grown]))}
+    return {"importance": importance, "disentanglement": focus(importance[:, varying]),
+            "completeness": focus(importance.T), "informativeness": float(np.mean([right for _, right in grown]))}
 
 
 def _forest(x, labels, rng, trees=10):

@@ -130,8 +130,9 @@ class Losses(NamedTuple):
 class BetaVAE:
     """An encoder q(z|x) and a decoder p(x|z), by default Burgess's, started from `seed`.
 
-    negative_slope: of all ReLUs, see `ReLU`. Several threads may use one model: they wait for each other. Raises ValueError for a number of latents below 1, an image shape that
-    the architecture cannot take, or a slope that a ReLU cannot have.
+    negative_slope: of all ReLUs, see `ReLU`. Several threads may use one model: they wait for each other. Raises
+    ValueError for a number of latents below 1, an image shape that the architecture cannot take, or a slope that a ReLU
+    cannot have.
     """
 
     def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,
@@ -165,12 +166,14 @@ class BetaVAE:
     def encode(self, images):
         """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x).
 
-        Raises ValueError for images of another size than the model's.
+        Raises ValueError for images of another size than the model's, or with pixels outside 0 … 1.
         """
         images = np.asarray(images, self.dtype)
         if images.shape[1:] != self.image_shape:
             raise ValueError(f"this model takes images of shape (N, {', '.join(map(str, self.image_shape))}), "
                              f"not {images.shape}")
+        if images.size and not (0 <= images.min() and images.max() <= 1):
+            raise ValueError(f"pixels must lie in 0 … 1, not in {images.min():g} … {images.max():g}")
         return np.split(self.encoder.forward(images), 2, axis=1)
 
     @alone
@@ -183,7 +186,7 @@ class BetaVAE:
         """One forward and one backward pass; assigns `gradients`, changes no parameter.
 
         images: (N, height, width, channels), 0 to 1. noise: ε, standard normal (N, D). objective(kl, step) -> (penalty,
-        slope), see `losses`. Returns `Losses`, in nats. Raises ValueError for other shapes, and without any image.
+        slope), see `losses`. Returns `Losses`, in nats. Raises ValueError for other shapes or pixels, or without any image.
 
             x ──encoder──▶ μ, log σ² ─┬─▶ z = μ + σ ε ──decoder──▶ logits        L = −log p(x|z) + penalty(KL)
                                       └─▶ KL

@@ -66,17 +66,19 @@ def describe(run, sprites):
     shares = metrics.known_shares(means, classes)
     shape = sprites.classes([start])[0, 0]
     shown = classes[:, 0] == shape
-    seen = metrics.known_shares(means[shown], alike(classes[shown]))
-    seen[:, 0] = shares[:, 0] * (seen.max(axis=1) < metrics.CLEAR[0])  # shape, if it tells no images of one shape apart
+    seen = np.nan_to_num(metrics.known_shares(means[shown], alike(classes[shown])))
+    seen[:, 0] = np.nan_to_num(shares[:, 0]) * (seen.max(axis=1) < metrics.CLEAR[0])  # shape, if it tells no images of one shape apart
     latents = [{"z": d, "factor": factor, "share": share, "variance": float(variance), "kl": float(nats)}
                for d, ((factor, share), variance, nats)
                in enumerate(zip(metrics.name_latents(seen, kl, sprites.factor_names), np.exp(logvar), kl))]
+    constant = metrics.constant_factors(sprites)
     last = dict(zip(run.history_columns, run.history[-1])) if run.history else {}
     return mean, latents, {
         "step": run.step, "mig": metrics.mutual_information_gap(shares), "kl": float(kl.sum()),
         "reconstruction": last.get("reconstruction"), "shape": SHAPES[shape], "latents": latents,
-        "dead_units": metrics.dead_units(run.model, sprites),
-        "shares": {name: share.tolist() for name, share in zip(sprites.factor_names, shares.T)},
+        "dead_units": metrics.dead_units(run.model, sprites), "constant_factors": constant,
+        "shares": {name: share.tolist() for name, share in zip(sprites.factor_names, shares.T)
+                   if name not in constant},
         "scores": run.scores, "settings": run.settings}
 
 
@@ -87,6 +89,8 @@ def summary(measured):
         lines.append("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
     used = sum(latent["factor"] != "unused" for latent in measured["latents"])
     lines.append(f"{used} of {len(measured['latents'])} latents used; {dead_text(measured['dead_units'])}")
+    if measured["constant_factors"]:
+        lines.append(f"do not vary here, and count in no score: {', '.join(measured['constant_factors'])}")
     for row in measured["scores"][-1:]:
         lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items())
                      + f" after {row['step']} steps")

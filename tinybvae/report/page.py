@@ -28,6 +28,8 @@ def page(measured, order, files, command):
                     for layer, (dead, units) in measured["dead_units"].items())
     scores = "".join(f'<tr><td class="number">{row["step"]:,}' + "".join(
         f'<td class="number">{row[name]:.3f}' for name in metrics.NAMES) + "</tr>\n" for row in measured["scores"])
+    constant = f" Counted in none, as they do not vary here: {', '.join(measured['constant_factors'])}." * bool(
+        measured["constant_factors"])
     settings = "".join(f"<tr><td>{html.escape(name)}<td>{html.escape(str(value))}</tr>\n"
                        for name, value in measured["settings"].items())
     return f"""<!doctype html>
@@ -51,7 +53,7 @@ dead.</p>
 <table><tr><th>layer<th>dead<th>of</tr>
 {units}</table>
 <h2>Scores</h2>
-<p>Of 10,000 images' posterior means (<code>metrics.py</code>).</p>
+<p>Of 10,000 images' posterior means (<code>metrics.py</code>).{constant}</p>
 <table><tr><th>step<th>{"<th>".join(metrics.NAMES.values())}</tr>
 {scores}</table>
 <h2>Images, reconstructions, samples from the prior</h2>
