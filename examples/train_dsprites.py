@@ -1,6 +1,5 @@
 """Train a β-VAE on dSprites: python examples/train_dsprites.py, and watch runs/dsprites/report.html grow."""
 
-import json
 import math
 import shlex
 import sys
@@ -10,8 +9,8 @@ from pathlib import Path
 import numba
 
 import tinybvae as tb
-from tinybvae.commandline import Parser
-from tinybvae.report import summary
+from tinybvae.commandline import Parser, say
+from tinybvae.report import describe, summary
 from tinybvae.settings import add_options, command, configure, given_settings, new_run, objective_of, resumed_run
 
 
@@ -33,14 +32,14 @@ def main():
         else:
             run = new_run(configure(given, options.preset), out)
             if options.resume:
-                print(f"nothing to resume in {out}: starting fresh")
+                say(f"nothing to resume in {out}: starting fresh")
         settings = run.settings
         sprites = tb.DSprites(settings["data"])
         out.mkdir(parents=True, exist_ok=True)
         tb.save(run, checkpoint)  # before the first step: from here on, nothing is lost
     except (ValueError, MemoryError, OSError) as error:
         parser.error(str(error))
-    print(f"{command(settings)} --out {shlex.quote(str(out))}\n{len(sprites)} images")
+    say(f"{command(settings)} --out {shlex.quote(str(out))}\n{len(sprites)} images")
 
     # 2. What happens every now and then: scores, when they are due or at the end; the checkpoint; the report.
     def save_and_report(run):
@@ -49,7 +48,10 @@ def main():
         if run.step >= settings["steps"] or run.step % every == 0:
             run.scores.append({"step": run.step, **tb.metrics.evaluate(run.model, sprites)})
         tb.save(run, checkpoint)
-        tb.write_report(run, sprites, out, command(settings))
+        try:
+            tb.write_report(run, sprites, out, command(settings))
+        except OSError as error:  # pictures are not worth a run
+            say(f"step {run.step}: {error}; the next report tries again")
 
     # 3. Training.
     start = time.perf_counter()
@@ -60,10 +62,10 @@ def main():
         parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}\n")
 
     # 4. What it found.
-    print(f"\n{summary(json.loads((out / 'metrics.json').read_text()))}\n"
-          f"{(time.perf_counter() - start) / 60:.1f} minutes; see {out / 'report.html'}")
+    say(f"\n{summary(describe(run, sprites)[-1])}\n"
+        f"{(time.perf_counter() - start) / 60:.1f} minutes; see {out / 'report.html'}")
     if not finished:
-        print(f"stopped early; go on with: python {shlex.join([*sys.argv, *([] if options.resume else ['--resume'])])}")
+        say(f"stopped early; go on with: python {shlex.join([*sys.argv, *([] if options.resume else ['--resume'])])}")
         sys.exit(130)
 
 

@@ -1,6 +1,7 @@
 """The pictures show what they say, drawn from a decoder whose images are its latents."""
 
 import imageio.v3 as imageio
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -139,3 +140,15 @@ def test_long_curves_are_means_over_several_rows(axes):
     line = axes(history.tolist())[0].lines[0]
     assert figures.POINTS <= len(line.get_xdata()) <= 2 * figures.POINTS
     np.testing.assert_allclose(line.get_ydata(), .5)
+
+
+def test_a_users_style_changes_no_picture_and_stays(monkeypatch):
+    images = sigmoid(Mirror().decode(np.random.default_rng(0).standard_normal((10, 3))))
+
+    def draw():
+        return [figures.reconstructions(Mirror(), images, np.zeros((5, 3))),
+                figures.traversal_gif(Mirror(), MEAN, [1], ["one"])]
+
+    plain = draw()
+    with matplotlib.rc_context({"figure.facecolor": "red", "font.size": 30, "axes.grid": True, "text.usetex": True}):
+        assert draw() == plain and matplotlib.rcParams["text.usetex"]

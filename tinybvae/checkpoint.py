@@ -7,6 +7,7 @@ HDF5 tool opens the file). HDF5 itself neither notices flipped bits nor survives
 import hashlib
 import io
 import json
+import operator
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,26 +68,31 @@ def write_atomically(path, data):
             os.close(folder)
 
 
+def as_json(value, **how):
+    """JSON's text of a value in which numbers may be NumPy's."""
+    return json.dumps(value, default=operator.methodcaller("tolist"), **how)
+
+
 def save(run, path):
     """Write the run to a checkpoint file, atomically. The same run gives the same bytes."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", userblock_size=USER_BLOCK) as file:
         model, optimizer = run.model, run.optimizer
-        file.attrs["model"] = json.dumps({
+        file.attrs["model"] = as_json({
             "architecture": model.architecture.__name__, "latents": model.latents, "dtype": model.dtype.name,
             "image_shape": model.image_shape, "negative_slope": model.negative_slope})
         for name, array in model.parameters.items():
             file[f"parameters/{name}"] = array
         if optimizer:
-            file.attrs["optimizer"] = json.dumps(
+            file.attrs["optimizer"] = as_json(
                 {"name": type(optimizer).__name__, "settings": optimizer.settings, "t": optimizer.t})
             for moment, arrays in optimizer.moments.items():
                 for name, array in arrays.items():
                     file[f"moments/{moment}/{name}"] = array
-        file.attrs["run"] = json.dumps({"step": run.step, "rng": run.rng.bit_generator.state, "scores": run.scores,
-                                        "settings": run.settings})
+        file.attrs["run"] = as_json({"step": run.step, "rng": run.rng.bit_generator.state, "scores": run.scores,
+                                     "settings": run.settings})
         file["history"] = np.array(run.history, np.float64).reshape(-1, len(run.history_columns))
-        file["history"].attrs["columns"] = json.dumps(run.history_columns)
+        file["history"].attrs["columns"] = as_json(run.history_columns)
     data = buffer.getbuffer()
     data[:USER_BLOCK] = _user_block(data[USER_BLOCK:])
     write_atomically(path, data)

@@ -1,6 +1,8 @@
 """Command lines that answer wrong input with one line on stderr and exit code 2."""
 
 import argparse
+import io
+import sys
 
 import numba
 
@@ -8,10 +10,24 @@ from tinybvae.schedule import as_schedule
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line, without the usage."""
+    """An ArgumentParser whose errors are one line, without the usage; what a terminal cannot show becomes a "?"."""
+
+    def __init__(self, **how):
+        super().__init__(**how)
+        for stream in sys.stdout, sys.stderr:
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
+
+
+def say(text, end="\n"):
+    """Print, unless that is impossible: a terminal that is gone, or a full disk behind a file, ends no run."""
+    try:
+        print(text, end=end, flush=True)
+    except OSError:
+        pass
 
 
 def positive_int(text):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from tqdm import tqdm
 
+from tinybvae.commandline import say
 from tinybvae.kernels.compiler import alone
 from tinybvae.metrics import UNUSED
 
@@ -35,16 +36,16 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
     def report_and_checkpoint():
         _finite_losses(model, images, noise, objective, run.step)
         if bar.disable:  # not a terminal: a plain line instead
-            print(f"step {run.step}/{steps}: {line}", flush=True)
+            say(f"step {run.step}/{steps}: {line}")
         if checkpoint:
             checkpoint(run)
 
     with _interruptible() as interrupted, np.errstate(over="ignore", invalid="ignore"):
-        print("compiling... ", end="", flush=True)  # now, by a small step of a copy, and not within the first step
+        say("compiling... ", end="")  # now, by a small step of a copy, and not within the first step
         start = time.perf_counter()
         images, noise = sprites.images([0, 0]), np.zeros((2, model.latents))
         _step(copy.deepcopy(run), images, noise, objective)
-        print(f"{time.perf_counter() - start:.1f} s", flush=True)
+        say(f"{time.perf_counter() - start:.1f} s")
 
         with tqdm(total=steps, initial=run.step, disable=None, bar_format=BAR) as bar:
             while run.step < steps and not interrupted.is_set():

@@ -19,6 +19,7 @@ the random generator that draws the weights and their dtype. It returns an encod
 means, then the log-variances of q(z|x)), and a decoder, from z to one logit a pixel and channel.
 """
 
+from operator import index
 from typing import NamedTuple
 
 import numpy as np
@@ -137,7 +138,7 @@ class BetaVAE:
 
     def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,
                  negative_slope=0.0):
-        image_shape = tuple(image_shape)
+        latents, image_shape = index(latents), tuple(map(index, image_shape))
         if latents < 1 or len(image_shape) != 3 or min(image_shape) < 1:
             raise ValueError(f"latents must be at least 1 and image_shape (height, width, channels) positive, "
                              f"not {latents} and {image_shape}")

@@ -2,13 +2,12 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 
 from tinybvae import metrics
-from tinybvae.checkpoint import write_atomically
+from tinybvae.checkpoint import as_json, write_atomically
 from tinybvae.dsprites.sprites import SHAPES, alike
 from tinybvae.kernels import memory
 from tinybvae.losses import gaussian_kl
@@ -23,7 +22,8 @@ FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "trav
 def write_report(run, sprites, folder, command):
     """Write FILES and z0.gif … into `folder`: each is replaced whole, and the same run gives the same bytes.
 
-    Without a history there are no curves. `command` is shown as what made the run. Returns the metrics.
+    Without a history there are no curves. `command` is shown as what made the run. Returns the metrics. Raises OSError
+    if some files could not be drawn or written, whatever the reason, once all others are there.
     """
     model, rng = run.model, np.random.default_rng(0)
     mean, latents, measured = describe(run, sprites)
@@ -33,20 +33,29 @@ def write_report(run, sprites, folder, command):
     used = sum(latent["factor"] != "unused" for latent in latents)
     units = {layer: units for layer, (_, units) in measured["dead_units"].items()}
     some, z = rng.integers(len(sprites), size=20), rng.standard_normal((20, model.latents))
-    files = {
-        "history.csv": _history_csv(run),
-        "metrics.json": json.dumps(measured, indent=1).encode(),
-        **({"loss.png": figures.curves(run.history, run.history_columns, order, labels[:used], units)}
-           if run.history else {}),
-        "reconstructions.png": figures.reconstructions(model, sprites.images(some), z),
-        "traversals.png": figures.traversals(model, mean, order, labels),
-        "traversals.gif": figures.traversal_gif(model, mean, order, labels),
-        **{f"z{d}.gif": figures.traversal_gif(model, mean, [d]) for d in range(model.latents)},
+    makers = {
+        "history.csv": lambda: _history_csv(run),
+        "metrics.json": lambda: as_json(measured, indent=1).encode(),
+        "loss.png": lambda: figures.curves(run.history, run.history_columns, order, labels[:used], units),
+        "reconstructions.png": lambda: figures.reconstructions(model, sprites.images(some), z),
+        "traversals.png": lambda: figures.traversals(model, mean, order, labels),
+        "traversals.gif": lambda: figures.traversal_gif(model, mean, order, labels),
+        **{f"z{d}.gif": lambda d=d: figures.traversal_gif(model, mean, [d]) for d in range(model.latents)},
+        "report.html": lambda: page(measured, order, files, command).encode(),
     }
-    files["report.html"] = page(measured, order, files, command).encode()
-    for name, data in files.items():
-        write_atomically(Path(folder) / name, data)
+    if not run.history:
+        del makers["loss.png"]
+    files, failed = {}, {}
+    for name, make in makers.items():
+        try:
+            files[name] = make()
+            write_atomically(Path(folder) / name, files[name])
+        except Exception as error:  # of matplotlib, imageio, the system: none is worth a run
+            failed[name] = error
     memory.release()
+    if failed:
+        reason = next(iter(failed.values()))
+        raise OSError(f"could not write {', '.join(failed)} ({type(reason).__name__}: {reason})") from reason
     return measured
 
 

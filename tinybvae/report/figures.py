@@ -9,10 +9,12 @@ from itertools import zip_longest
 
 import imageio.v3 as imageio
 import numpy as np
+from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tinybvae.dsprites.sprites import SIZE
+from tinybvae.kernels.compiler import alone
 from tinybvae.losses import sigmoid
 
 REACH = 3.0   # traversals run from −3 to 3 standard deviations of the prior
@@ -25,6 +27,11 @@ POINTS = 600  # of a curve, at most twice as many
 INK = "#222222"
 
 
+def _picture(function):
+    """Draws in matplotlib's own style, whatever a user's is, which it leaves as it was."""
+    return alone(style.context("default", after_reset=True)(function))
+
+
 def traverse(model, mean, latent, values):
     """Pictures (len(values), height, width, channels) decoded from `mean` (D,) with one latent set to each value."""
     z = np.tile(mean, (len(values), 1))
@@ -32,6 +39,7 @@ def traverse(model, mean, latent, values):
     return sigmoid(model.decode(z))
 
 
+@_picture
 def factors(sprites, classes=(2, 4, 3, 16, 16), columns=8):
     """PNG: a row a factor of `DSprites`, from its first class to its last, the others at `classes`."""
     rows = []
@@ -46,6 +54,7 @@ def factors(sprites, classes=(2, 4, 3, 16, 16), columns=8):
     return png(figure)
 
 
+@_picture
 def reconstructions(model, images, z):
     """PNG of three panels: images (N, …), on their right what posterior means rebuild, and what z (M, D) decodes to.
 
@@ -60,6 +69,7 @@ def reconstructions(model, images, z):
     return png(figure)
 
 
+@_picture
 def traversals(model, mean, order, labels):
     """PNG: a row a latent, from −3 to 3, the other latents at `mean` (D,); `labels` in the order of the rows."""
     values = np.linspace(-REACH, REACH, 11)
@@ -69,6 +79,7 @@ def traversals(model, mean, order, labels):
     return png(figure)
 
 
+@_picture
 def traversal_gif(model, mean, latents, labels=()):
     """GIF: latents side by side, COLUMNS a row, each going from −3 to 3 and back, a slider showing where.
 
@@ -83,6 +94,7 @@ def traversal_gif(model, mean, latents, labels=()):
     return imageio.imwrite("<bytes>", film + film[-2:0:-1], extension=".gif", duration=GIF_MS, loop=0)
 
 
+@_picture
 def curves(history, columns, order, labels, units):
     """PNG: the reconstruction loss; the KL of each latent, one above the other up to their sum, and the capacity C if
     there is one; the share of each layer's units that no image of a batch switched on.

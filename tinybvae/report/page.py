@@ -16,6 +16,8 @@ pre {background: #f4f4f4; padding: .8rem; overflow-x: auto}
 def page(measured, order, files, command):
     """The page's text, from what `describe` measured, the latents in the order to show them, and {name: bytes}."""
     def image(name):
+        if name not in files:
+            return f"<p>{name} is not there."
         kind = name.rpartition(".")[2]
         return f'<img alt="{name}" src="data:image/{kind};base64,{base64.b64encode(files[name]).decode()}">'
 
@@ -61,7 +63,7 @@ dead.</p>
 <h2>Traversals, by KL</h2>
 {image("traversals.png")}
 <h2>Curves</h2>
-{image("loss.png") if "loss.png" in files else "Not in this checkpoint."}
+{image("loss.png")}
 <h2>Configuration</h2>
 <table>{settings}</table>
 </html>
