@@ -4,17 +4,24 @@ import math
 import shlex
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numba
 
 import tinybvae as tb
+from tinybvae.checkpoint import before, locked, newest_of, reinstate
 from tinybvae.commandline import Parser, say
 from tinybvae.report import describe, summary
 from tinybvae.settings import add_options, command, configure, given_settings, new_run, objective_of, resumed_run
 
 
 def main():
+    with ExitStack() as lock:  # of the folder that the run writes into
+        train(lock)
+
+
+def train(lock):
     parser = Parser(description=__doc__, epilog="--gamma, --capacity, --beta, --learning-rate and --eps take a number "
                     "or a schedule, step:value,step:value,...: straight lines between the points, level beyond them. "
                     "--capacity 0:0,100000:25 is the paper's annealing. With another objective, gamma or "
@@ -27,18 +34,24 @@ def main():
     # 1. A run, new or resumed, and its data. Wrong input ends here, before anything is written.
     try:
         numba.set_num_threads(options.threads)
-        if options.resume and checkpoint.exists():
-            run = resumed_run(checkpoint, given, options.preset)
-        else:
-            run = new_run(configure(given, options.preset), out)
-            if options.resume:
-                say(f"nothing to resume in {out}: starting fresh")
+        if out.is_dir():
+            lock.enter_context(locked(out))
+        newest = newest_of(checkpoint) if options.resume else None
+        run = (resumed_run(newest, given, options.preset) if newest else
+               new_run(configure(given, options.preset), out))
         settings = run.settings
         sprites = tb.DSprites(settings["data"])
-        out.mkdir(parents=True, exist_ok=True)
-        tb.save(run, checkpoint)  # before the first step: from here on, nothing is lost
+        if not out.is_dir():
+            out.mkdir(parents=True)
+            lock.enter_context(locked(out))
+        if newest not in (None, checkpoint):
+            say(f"{checkpoint} is missing or damaged: going on from the one before it, at step {run.step}")
+            reinstate(checkpoint)
+        tb.save(run, checkpoint, before(checkpoint))  # before the first step: from here on, nothing is lost
     except (ValueError, MemoryError, OSError) as error:
         parser.error(str(error))
+    if options.resume and not newest:
+        say(f"nothing to resume in {out}: starting fresh")
     say(f"{command(settings)} --out {shlex.quote(str(out))}\n{len(sprites)} images")
 
     # 2. What happens every now and then: scores, when they are due or at the end; the checkpoint; the report.
@@ -47,7 +60,7 @@ def main():
         run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
         if run.step >= settings["steps"] or run.step % every == 0:
             run.scores.append({"step": run.step, **tb.metrics.evaluate(run.model, sprites)})
-        tb.save(run, checkpoint)
+        tb.save(run, checkpoint, before(checkpoint))
         try:
             tb.write_report(run, sprites, out, command(settings))
         except OSError as error:  # pictures are not worth a run

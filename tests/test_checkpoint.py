@@ -1,13 +1,15 @@
 """A checkpoint holds all of a run, is written whole or not at all, and is believed only if its digest matches."""
 
 import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.checkpoint import write_atomically
+from tinybvae.checkpoint import before, locked, newest_of, reinstate, write_atomically
 
 
 def small_run(optimizer=tb.Adam, **model):
@@ -118,3 +120,55 @@ def test_models_that_cannot_be_loaded_again(tmp_path):
     tb.save(small_run(architecture=mine), tmp_path / "a.h5")
     with pytest.raises(ValueError, match="a.h5: .*made with 'mine'; only burgess2018 and higgins2017"):
         tb.load(tmp_path / "a.h5")
+
+
+def test_settings_may_hold_numpy_numbers(tmp_path):
+    run = small_run(negative_slope=np.float32(.25))
+    run.settings, run.scores = {"latents": np.int64(3), "gamma": np.array([[0, 1.5]])}, [{"step": np.int32(1)}]
+    tb.save(run, tmp_path / "a.h5")
+    back = tb.load(tmp_path / "a.h5")
+    assert back.settings == {"latents": 3, "gamma": [[0, 1.5]]} and back.scores == [{"step": 1}]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_one_before_is_kept(tmp_path, monkeypatch, links):
+    path = tmp_path / "a.h5"
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("not on this file system")))
+    for data in (b"1", b"2", b"3"):
+        write_atomically(path, data, before(path))
+    assert path.read_bytes() == b"3" and before(path).read_bytes() == b"2"
+    assert {file.name for file in tmp_path.iterdir()} == {"a.h5", "a.before.h5"}
+
+
+def test_the_newest_whole_one(tmp_path):
+    path, run = tmp_path / "a.h5", small_run()
+    assert newest_of(path) is None
+    for run.step in (1, 2):
+        tb.save(run, path, before(path))
+    assert newest_of(path) == path
+    path.write_bytes(path.read_bytes()[:-1])
+    torn = path.read_bytes()
+    assert newest_of(path) == before(path)
+    reinstate(path)
+    assert tb.load(path).step == 1 and (tmp_path / "a.damaged.h5").read_bytes() == torn
+    os.replace(path, before(path))
+    assert newest_of(path) == before(path)  # as where files have one name only, between the two renames
+    path.write_bytes(torn)
+    before(path).write_bytes(torn)
+    with pytest.raises(ValueError, match="a.h5: damaged.*; .*a.before.h5: damaged"):
+        newest_of(path)
+
+
+def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path):
+    hold = "import sys, time; from tinybvae.checkpoint import locked\nwith locked(sys.argv[1]): print(1, flush=True); time.sleep(99)"
+    process = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    with pytest.raises(ValueError, match="another run is at work there"), locked(tmp_path):
+        pass
+    process.kill()
+    process.wait()
+    with locked(tmp_path), pytest.raises(ValueError, match="another run"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass

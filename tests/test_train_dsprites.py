@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 import tinybvae as tb
 from tinybvae import metrics
+from tinybvae.checkpoint import locked
 from tinybvae.commandline import as_text
 from tinybvae.report.figures import LABEL
 from tinybvae.schedule import value_at
@@ -50,7 +52,7 @@ def finished(tmp_path_factory):
 def test_it_writes_everything(finished):
     out, _ = finished
     assert {path.name for path in out.iterdir()} == {
-        "checkpoint.h5", "history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png",
+        "checkpoint.h5", "checkpoint.before.h5", "history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png",
         "traversals.gif", "report.html", *(f"z{d}.gif" for d in range(6))}
 
 
@@ -237,6 +239,33 @@ def test_a_damaged_checkpoint_stays_as_it_is(tmp_path, refusal):
     (tmp_path / "checkpoint.h5").write_bytes(b"tinybvae checkpoint 1\nand no more")
     assert "checkpoint.h5: damaged" in refusal(main, "--resume", "--out", tmp_path)
     assert content(tmp_path) == {"checkpoint.h5": b"tinybvae checkpoint 1\nand no more"}
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path, finished):
+    out = tmp_path / "run"
+    shutil.copytree(finished[0], out)
+    torn = (out / "checkpoint.h5").read_bytes()[:-100]
+    (out / "checkpoint.h5").write_bytes(torn)
+    done = run("--resume", "--out", out)
+    assert done.returncode == 0 and "going on from the one before it, at step 20" in done.stdout, done.stderr
+    assert (out / "checkpoint.damaged.h5").read_bytes() == torn
+    assert {**content(finished[0]), "checkpoint.damaged.h5": torn} == content(out)
+
+
+def test_two_damaged_checkpoints_stay_as_they_are(tmp_path, refusal):
+    for name in ("checkpoint.h5", "checkpoint.before.h5"):
+        (tmp_path / name).write_bytes(b"tinybvae checkpoint 1\nand no more")
+    files = content(tmp_path)
+    assert "checkpoint.h5: damaged" in refusal(main, "--resume", "--out", tmp_path)
+    assert "already holds a run" in refusal(main, "--out", tmp_path)
+    assert content(tmp_path) == files
+
+
+def test_a_second_run_is_refused_while_the_first_lives(tmp_path, refusal):
+    with locked(tmp_path):
+        for options in ([], ["--resume"]):
+            assert "another run is at work there" in refusal(main, "--out", tmp_path, *options)
+    assert not content(tmp_path)
 
 
 def test_results_without_a_checkpoint_stay_as_they_are(tmp_path, refusal):

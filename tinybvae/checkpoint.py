@@ -4,16 +4,24 @@ The first 512 bytes of a checkpoint hold, as text, the SHA-256 of the rest, whic
 HDF5 tool opens the file). HDF5 itself neither notices flipped bits nor survives all of them.
 """
 
+import errno
 import hashlib
 import io
 import json
 import operator
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+    fcntl = None
 
 from tinybvae.optimizers import Adagrad, Adam, Optimizer
 from tinybvae.vae import ARCHITECTURES, BetaVAE
@@ -45,10 +53,11 @@ class Run:
                 "used", *(f"dead_{layer}" for layer in self.model.relus)]
 
 
-def write_atomically(path, data):
+def write_atomically(path, data, keep=None):
     """Put bytes into a file so that, killed at any moment, it holds either what it held before or all of `data`.
 
-    The temporary file's name is fixed: what a killed writer leaves behind, the next one overwrites.
+    What it held before goes to the file `keep`, if there is one. The temporary file's name is fixed: what a killed
+    writer leaves behind, the next one overwrites.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -57,6 +66,8 @@ def write_atomically(path, data):
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if keep and path.exists():
+            _link(path, keep)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -68,13 +79,24 @@ def write_atomically(path, data):
             os.close(folder)
 
 
+def _link(path, other):
+    """Give a file a second name, `other`, whatever had that before; or only that one, where a file cannot have two."""
+    second = other.with_name(f".{other.name}.tmp")
+    try:
+        second.unlink(missing_ok=True)
+        os.link(path, second)
+        os.replace(second, other)
+    except OSError:
+        os.replace(path, other)
+
+
 def as_json(value, **how):
     """JSON's text of a value in which numbers may be NumPy's."""
     return json.dumps(value, default=operator.methodcaller("tolist"), **how)
 
 
-def save(run, path):
-    """Write the run to a checkpoint file, atomically. The same run gives the same bytes."""
+def save(run, path, keep=None):
+    """Write the run to a checkpoint file as `write_atomically` does. The same run gives the same bytes."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", userblock_size=USER_BLOCK) as file:
         model, optimizer = run.model, run.optimizer
@@ -95,7 +117,51 @@ def save(run, path):
         file["history"].attrs["columns"] = as_json(run.history_columns)
     data = buffer.getbuffer()
     data[:USER_BLOCK] = _user_block(data[USER_BLOCK:])
-    write_atomically(path, data)
+    write_atomically(path, data, keep)
+
+
+def before(path):
+    """Where a training run keeps the checkpoint before the one in `path`."""
+    return Path(path).with_stem(f"{Path(path).stem}.before")
+
+
+def newest_of(path):
+    """`path`, or `before(path)` if that one is missing or damaged; None if both are missing.
+
+    Raises ValueError if there is one, and none is whole.
+    """
+    complaints = []
+    for file in path, before(path):
+        if file.exists():
+            try:
+                _open(file).close()
+                return file
+            except ValueError as error:
+                complaints.append(str(error))
+    if complaints:
+        raise ValueError("; ".join(complaints))
+
+
+def reinstate(path):
+    """Put `before(path)` in the place of a damaged checkpoint, which is kept under another name."""
+    if path.exists():
+        os.replace(path, path.with_stem(f"{path.stem}.damaged"))
+    os.replace(before(path), path)
+
+
+@contextmanager
+def locked(folder):
+    """Keep other processes out meanwhile: there it raises ValueError. A process that dies leaves no lock behind."""
+    file = os.open(folder if fcntl else Path(folder) / ".lock", os.O_RDONLY if fcntl else os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) if fcntl else msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):  # others: the file system knows no locks
+                raise ValueError(f"{folder}: another run is at work there: give another folder, or wait") from error
+        yield
+    finally:
+        os.close(file)
 
 
 def load(path):

@@ -9,7 +9,7 @@ from argparse import SUPPRESS
 
 import numpy as np
 
-from tinybvae.checkpoint import OPTIMIZERS, Run, load
+from tinybvae.checkpoint import OPTIMIZERS, Run, before, load
 from tinybvae.commandline import (as_text, path, positive_int, schedule, schedule_or_0, seed, slope, thread_count)
 from tinybvae.dsprites import DSprites
 from tinybvae.layers import uniform_start
@@ -137,7 +137,7 @@ def new_run(settings, out):
     """A run at step 0, for an empty or new folder `out`. Raises ValueError if it is in use, or for wrong settings."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
-    if (out / "checkpoint.h5").exists():
+    if (out / "checkpoint.h5").exists() or before(out / "checkpoint.h5").exists():
         raise ValueError(f"--out {out} already holds a run: go on with it by --resume, or give another folder")
     for file in out.glob("*"):
         if file.name in FILES or file.match("z[0-9]*.gif"):
