@@ -6,7 +6,7 @@ import math
 import pytest
 
 from tinybvae.commandline import as_text, schedule
-from tinybvae.schedule import as_schedule, value_at
+from tinybvae.schedule import as_schedule, changed, value_at
 
 POINTS = as_schedule("rate", [(0, 100), (10, 100), (30, 1)])
 
@@ -47,3 +47,18 @@ def test_values_that_are_not_positive(wrong):
 def test_points_that_make_no_schedule(wrong):
     with pytest.raises(ValueError, match="^rate must be a number, or points"):
         as_schedule("rate", wrong)
+
+
+@pytest.mark.parametrize("new", [3.0, [[0, 7.0], [40, 2.0]], [[12.0, 5.0]]])
+@pytest.mark.parametrize("old", [1.0, POINTS])
+@pytest.mark.parametrize("step", [1, 10, 11, 29, 30, 50])
+def test_changed_at_a_step(old, new, step):
+    both = as_schedule("rate", changed(old, new, step))
+    for at in range(60):
+        assert value_at(both, at) == pytest.approx(value_at(old if at < step else new, at), rel=1e-12)
+    assert changed(both, new, step) == changed(both, both, step + 5) == both
+    assert value_at(changed(both, new, step + 5), 59) == value_at(new, 59)
+
+
+def test_no_change():
+    assert changed(5.0, 5.0, 7) == 5.0 and changed(POINTS, 1.0, 30) == POINTS and changed(POINTS, 3.0, 0) == 3.0

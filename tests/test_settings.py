@@ -88,6 +88,20 @@ def test_a_folder_in_use_says_how_to_go_on(tmp_path):
         new_run(configure({"latents": 2}), tmp_path)
 
 
+def test_resumed_at_another_rate(tmp_path):
+    """From the step it is at; what was before stays on record. Asked for twice, it is one change."""
+    run, path = new_run(configure({"latents": 2, "learning_rate": .5}, "burgess2018"), tmp_path), tmp_path / "a.h5"
+    run.step = 40
+    tb.save(run, path)
+    for _ in range(2):
+        run = resumed_run(path, {"learning_rate": .25})
+        assert run.settings["learning_rate"] == run.optimizer.settings["learning_rate"]
+        assert run.settings["learning_rate"] == [[0, .5], [39, .5], [40, .25]]
+        run.step = 60
+        tb.save(run, path)
+    assert resumed_run(path, {}).settings == run.settings
+
+
 def test_version_0_1_is_resumed(tmp_path):
     """Names and forms of then become those of today; what was not counted is NaN in the history."""
     path = tmp_path / "checkpoint.h5"

@@ -116,9 +116,47 @@ def test_checkpoints_come_at_intervals_and_at_the_end(capsys):
 def test_divergence_is_not_saved():
     seen = []
     for steps, every in [(5, 2), (1, 1)]:  # found in the second step; and before the checkpoint after the first
-        with pytest.raises(FloatingPointError, match="the loss is (inf|nan) at step 1: try a lower learning rate"):
+        with pytest.raises(FloatingPointError, match="the KL is (inf|nan) at step 1, .*: try a lower learning rate"):
             train(fresh(rate=1e10), steps, lambda run: seen.append(run.step), every=every)
     assert not seen
+
+
+def spoilt(term):
+    """A run and an objective of which one term is not finite."""
+    run = fresh()
+    if term == "KL":
+        run.model.parameters["encoder.latent.bias"][3:] = 200  # log σ²
+    elif term == "reconstruction loss":
+        run.model.parameters["decoder.conv4.bias"][:] = np.inf
+    elif term == "gradient of decoder.conv3.bias":
+        run.model.parameters["decoder.conv4.weight"][:] = 1e20
+    return run, {"objective's penalty": lambda kl, step: (np.nan, 1.0),
+                 "gradient of encoder.latent.bias": lambda kl, step: (kl, np.nan)}.get(term, OBJECTIVE)
+
+
+@pytest.mark.parametrize("term, cause", [
+    ("KL", "lower learning rate"), ("reconstruction loss", "lower learning rate"),
+    ("objective's penalty", "look at the objective$"), ("gradient of encoder.latent.bias", "the objective's slope"),
+    ("gradient of decoder.conv3.bias", "try a lower learning rate")])
+def test_what_is_not_finite_is_named_before_the_update(term, cause):
+    run, objective = spoilt(term)
+    before = {name: p.copy() for name, p in run.model.parameters.items()}
+    with pytest.raises(FloatingPointError, match=f"the {term} is (inf|nan) at step 0, .*{cause}"):
+        tb.train(run, SPRITES, objective, 5, batch_size=7)
+    assert run.step == 0 and all((p == before[name]).all() for name, p in run.model.parameters.items())
+
+
+@pytest.mark.parametrize("logit, logvar", [(1e4, 0), (-1e4, 0), (0, 80), (0, -80)])
+def test_extreme_outputs_train_on(logit, logvar):
+    run = fresh()
+    run.model.parameters["decoder.conv4.bias"][:] = logit
+    run.model.parameters["encoder.latent.bias"][3:] = logvar
+    if logvar > 0:
+        with pytest.raises(FloatingPointError, match="the gradient of"):
+            train(run, 1)
+    else:
+        train(run, 3)
+        assert run.step == 3 and all(np.isfinite(p).all() for p in run.model.parameters.values())
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch_size": 0}, {"checkpoint_every": -1}])

@@ -15,6 +15,7 @@ from tinybvae.dsprites import DSprites
 from tinybvae.layers import uniform_start
 from tinybvae.losses import beta_objective, capacity_objective
 from tinybvae.report import FILES
+from tinybvae.schedule import changed
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 STARTS = ("he", "uniform")
@@ -90,7 +91,8 @@ def add_options(parser):
     parser.add_argument("--threads", type=thread_count, default=thread_count(), help="the result does not depend on it "
                         "(default: all)")
     parser.add_argument("--resume", action="store_true",
-                        help=f"go on with the run in --out; only {', '.join(MAY_CHANGE)} may change")
+                        help="go on with the run in --out; --learning-rate, from here on, and "
+                        f"{', '.join(MAY_CHANGE)} may change")
 
 
 def given_settings(options):
@@ -164,6 +166,9 @@ def resumed_run(checkpoint, given, preset=None):
     if objective not in OBJECTIVES or not run.settings.keys() >= configure({"objective": objective}).keys():
         raise ValueError(f"{checkpoint} was not made by this command: give another --out")
     settings = _merged({**run.settings, **PRESETS.get(preset, {})}, given)
+    if "learning_rate" in given:  # from here on: a run that diverged may go on with another one
+        rate = changed(run.settings["learning_rate"], given["learning_rate"], run.step)
+        settings["learning_rate"] = run.settings["learning_rate"] = run.optimizer.settings["learning_rate"] = rate
     for name, value in settings.items():
         if name not in MAY_CHANGE and run.settings.get(name) != value:
             raise ValueError(f"{checkpoint} was made with {name} {as_text(run.settings.get(name))}, not "

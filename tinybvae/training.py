@@ -14,6 +14,7 @@ from tinybvae.kernels.compiler import alone
 from tinybvae.metrics import UNUSED
 
 HISTORY_EVERY = 10  # steps between two rows of the history
+RATE = "try a lower learning rate"
 BAR = "|{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"  # with the losses, 80 columns
 
 
@@ -24,8 +25,9 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
     SIGTERM as clusters send) ends the loop after the step in hand and a last checkpoint; a second one acts at once.
     Returns whether all steps are done. All randomness is drawn from run.rng, first a batch's images, then its noise.
 
-    Raises ValueError for counts below 1, and FloatingPointError if the loss is not finite. Before a checkpoint the loss
-    is computed once more, with the updated weights: so the last checkpoint is the last good one.
+    Raises ValueError for counts below 1, and FloatingPointError, before the update, if the loss or a gradient is not
+    finite. Before a checkpoint they are computed once more, with the updated weights: so the last checkpoint is the
+    last good one.
     """
     if min(steps, batch_size, checkpoint_every) < 1:
         raise ValueError("steps, batch_size and checkpoint_every must be at least 1")
@@ -81,9 +83,16 @@ def _step(run, images, noise, objective):
 
 
 def _finite_losses(model, images, noise, objective, step):
+    """The losses; their gradients are in the model. Raises FloatingPointError for the first that is not finite."""
     losses = model.loss_and_gradients(images, noise, objective, step)
-    if not np.isfinite(losses.total):
-        raise FloatingPointError(f"the loss is {losses.total} at step {step}: try a lower learning rate")
+    penalty = losses.total - losses.reconstruction
+    for term, value, cause in [
+            ("KL", losses.kl, RATE), ("reconstruction loss", losses.reconstruction, RATE),
+            ("objective's penalty", penalty, "look at the objective"),
+            *((f"gradient of {name}", np.vdot(gradient, gradient), f"{RATE}, or look at the objective's slope")
+              for name, gradient in reversed(model.gradients.items()))]:  # squared, as in the optimizers' moments
+        if not np.isfinite(value):
+            raise FloatingPointError(f"the {term} is {value} at step {step}, whose update is not made: {cause}")
     return losses
 
 
