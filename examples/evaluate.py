@@ -8,7 +8,7 @@ import numpy as np
 import tinybvae as tb
 from tinybvae.checkpoint import write_atomically
 from tinybvae.commandline import Parser, path
-from tinybvae.report import dead_text
+from tinybvae.report import dead_text, factors_text
 
 NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
 
@@ -23,7 +23,7 @@ def losses(model, sprites, samples=10_000, batch_size=50):
         reconstruction, _ = tb.bernoulli_nll(model.decode(z), images)
         sums += reconstruction, tb.gaussian_kl(mean, logvar)[0].sum()
     found = dict(zip(("reconstruction", "kl"), sums / (samples // batch_size)))
-    if len(sprites) == len(tb.DSprites()):  # not of a file that holds a part of them
+    if isinstance(sprites, tb.DSprites) and len(sprites) == len(tb.DSprites()):  # not a file with a part of them
         images = sprites.images(NINE)
         found["nine_images"] = tb.bernoulli_nll(model.decode(model.encode(images)[0]), images)[0]
     return found
@@ -32,7 +32,8 @@ def losses(model, sprites, samples=10_000, batch_size=50):
 def main():
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", type=path, help="of examples/train_dsprites.py")
-    parser.add_argument("--data", type=path, help="DeepMind's dsprites .npz or .hdf5; without it, images are rendered")
+    parser.add_argument("--data", type=path, help="a .npz or .hdf5 of images, dSprites or your own; without it, dSprites are "
+                        "rendered")
     parser.add_argument("--out", type=path, metavar="FILE",
                         help="a .json (default: the checkpoint's name, with .scores.json)")
     options = parser.parse_args()
@@ -40,7 +41,7 @@ def main():
     try:
         if out.suffix != ".json":  # it would be overwritten, and may be a checkpoint
             raise ValueError(f"--out {out}: give a name that ends in .json")
-        model, sprites = tb.load_model(options.checkpoint), tb.DSprites(options.data)
+        model, sprites = tb.load_model(options.checkpoint), tb.load_data(options.data)
         scores = tb.metrics.evaluate(model, sprites)
         found, units = losses(model, sprites), tb.metrics.dead_units(model, sprites)
         constant = tb.metrics.constant_factors(sprites)
@@ -52,8 +53,8 @@ def main():
         print(f"{tb.metrics.NAMES[name]:10} {score:.3f}")
     print(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats" for name, nats in found.items()))
     print(dead_text(units))
-    if constant:
-        print(f"do not vary here, and count in no score: {', '.join(constant)}")
+    for line in factors_text(constant, bool(scores)):
+        print(line)
     print(f"see {out}")
 
 

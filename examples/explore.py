@@ -15,14 +15,15 @@ def main():
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", type=path, nargs="?", default=PRETRAINED,
                         help="of examples/train_dsprites.py (default: the trained model beside this file)")
-    parser.add_argument("--data", type=path, help="DeepMind's dsprites .npz or .hdf5; without it, images are rendered")
+    parser.add_argument("--data", type=path, help="a .npz or .hdf5 of images, dSprites or your own; without it, dSprites are "
+                        "rendered")
     parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/explore", help="(default %(default)s)")
     options = parser.parse_args()
     out = Path(options.out)
     try:
         if (out / "checkpoint.h5").exists():
             raise ValueError(f"--out {out} holds a run, whose report would be overwritten: give another folder")
-        run, sprites = tb.load(options.checkpoint), tb.DSprites(options.data)
+        run, sprites = tb.load(options.checkpoint), tb.load_data(options.data)
         out.mkdir(parents=True, exist_ok=True)
         measured = tb.write_report(run, sprites, out, f"python {shlex.join(sys.argv)}")
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:

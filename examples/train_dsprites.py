@@ -13,7 +13,8 @@ import tinybvae as tb
 from tinybvae.checkpoint import before, locked, newest_of, reinstate
 from tinybvae.commandline import Parser, say
 from tinybvae.report import describe, summary
-from tinybvae.settings import add_options, command, configure, given_settings, new_run, objective_of, resumed_run
+from tinybvae.settings import (add_options, command, configure, given_settings, new_run, objective_of,
+                               require_data_for, resumed_run)
 
 
 def main():
@@ -37,10 +38,11 @@ def train(lock):
         if out.is_dir():
             lock.enter_context(locked(out))
         newest = newest_of(checkpoint) if options.resume else None
-        run = (resumed_run(newest, given, options.preset) if newest else
-               new_run(configure(given, options.preset), out))
-        settings = run.settings
-        sprites = tb.DSprites(settings["data"])
+        run = resumed_run(newest, given, options.preset) if newest else None
+        settings = run.settings if run else configure(given, options.preset)
+        sprites = tb.load_data(settings["data"])
+        run = run or new_run(settings, out, sprites.image_shape)
+        require_data_for(run, sprites)
         if not out.is_dir():
             out.mkdir(parents=True)
             lock.enter_context(locked(out))
@@ -59,7 +61,8 @@ def train(lock):
         every = settings["checkpoint_every"] * (settings["evaluate_every"] or math.inf)
         run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
         if run.step >= settings["steps"] or run.step % every == 0:
-            run.scores.append({"step": run.step, **tb.metrics.evaluate(run.model, sprites)})
+            scores = tb.metrics.evaluate(run.model, sprites)  # none, if no factors are known
+            run.scores += [{"step": run.step, **scores}] if scores else []
         tb.save(run, checkpoint, before(checkpoint))
         try:
             tb.write_report(run, sprites, out, command(settings))
@@ -72,7 +75,8 @@ def train(lock):
         finished = tb.train(run, sprites, objective_of(settings), settings["steps"], settings["batch_size"],
                             settings["checkpoint_every"], save_and_report)
     except (ArithmeticError, MemoryError, OSError) as error:
-        parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}\n")
+        parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}: --resume goes on from there, with "
+                       f"--learning-rate at another rate\n")
 
     # 4. What it found.
     say(f"\n{summary(describe(run, sprites)[-1])}\n"

@@ -106,12 +106,15 @@ def changed(**changes):
 
 
 MISTAKES = {
-    "pixels must be 0 or 1; image 3 has": changed(imgs=lambda a: np.insert(a[:-1], 3, 2, axis=0)),
-    "imgs must be uint8 .* not float32": changed(imgs=lambda a: a.astype(np.float32)),
-    "imgs must be uint8 of shape .* 32, 64": changed(imgs=lambda a: a[:, :32]),
+    "pixels must be 0 or 1": changed(imgs=lambda a: np.insert(a[:-1], 3, 2, axis=0)),
+    "pixels must lie in 0 … 255 if they are int64; image 3": changed(
+        imgs=lambda a: np.insert(a[:-1].astype(np.int64), 3, -1, axis=0)),
+    "imgs must be numbers .* not .S1 of": changed(imgs=lambda a: a.astype("S1")),
+    "imgs must be of shape .* 32, 64": changed(imgs=lambda a: a[:, :32]),
     "classes must be integers of shape": changed(latents_classes=lambda a: a[:-1]),
     "classes must be integers": changed(latents_classes=lambda a: a + .5),
     "classes must lie in": changed(latents_classes=lambda a: a + 2),
+    "classes must be at least 0": changed(latents_classes=lambda a: a - 1),
     "it holds no imgs": lambda arrays: {name: array for name, array in arrays.items() if name != "imgs"},
     "it holds no latents.classes": lambda arrays: {"imgs": arrays["imgs"]},
 }

@@ -1,7 +1,8 @@
 """tinybvae: a β-VAE from scratch, made to be read. The public names, in the order that data flows."""
 
 from tinybvae import convolution, gradcheck, metrics
-from tinybvae.dsprites import DSprites, render
+from tinybvae.dsprites import DSprites, load_data, render
+from tinybvae.images import Images
 from tinybvae.layers import Conv2d, ConvTranspose2d, Layer, Linear, ReLU, Reshape, Sequential, Tanh
 from tinybvae.vae import BetaVAE, burgess2018, higgins2017, reparameterize, reparameterize_backward
 from tinybvae.losses import beta_objective, bernoulli_nll, capacity_objective, gaussian_kl, sigmoid
@@ -11,7 +12,7 @@ from tinybvae.training import train
 from tinybvae.report import write_report
 
 __all__ = [
-    "DSprites", "render",
+    "DSprites", "Images", "load_data", "render",
     "Conv2d", "ConvTranspose2d", "Layer", "Linear", "ReLU", "Reshape", "Sequential", "Tanh",
     "BetaVAE", "burgess2018", "higgins2017", "reparameterize", "reparameterize_backward",
     "beta_objective", "bernoulli_nll", "capacity_objective", "gaussian_kl", "sigmoid",

@@ -27,14 +27,29 @@ BINS, LEAF = 64, 20          # of the forest: cuts of a latent into parts of equ
 def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=25):
     """Images drawn with replacement: their classes (samples, K), and mean and logvar (samples, D) of q(z|x).
 
-    Raises FloatingPointError if one is not finite.
+    `sprites` is a DSprites or Images, or has what they have: images(index), len() and, if factors are known,
+    factor_names and classes(index); without, K is 0. Raises FloatingPointError if a latent is not finite, and
+    ValueError if the classes are no integers, or beyond its factor_sizes.
     """
     index = np.random.default_rng(seed).integers(len(sprites), size=samples)
     batches = [model.encode(sprites.images(index[start:start + batch_size])) for start in range(0, samples, batch_size)]
     mean, logvar = (np.concatenate(arrays) for arrays in zip(*batches))
     if not np.isfinite([mean, logvar]).all():
         raise FloatingPointError("some latents are not finite: try a lower learning rate")
-    return sprites.classes(index), mean, logvar
+    return _classes(sprites, index), mean, logvar
+
+
+def _classes(sprites, index):
+    names, sizes = getattr(sprites, "factor_names", ()), getattr(sprites, "factor_sizes", np.inf)
+    if not len(names):
+        return np.zeros((len(index), 0), np.int64)
+    classes = np.asarray(sprites.classes(index))
+    if classes.dtype.kind not in "iu" or classes.shape != (len(index), len(names)):
+        raise ValueError(f"classes must be integers of shape ({len(index)}, {len(names)}), a column for each of "
+                         f"{', '.join(names)}, not {classes.dtype} of {classes.shape}")
+    if ((classes < 0) | (classes >= sizes)).any():
+        raise ValueError(f"classes must lie in 0 … size − 1, sizes {sizes}")
+    return classes
 
 
 def entropy(labels):
@@ -45,9 +60,23 @@ def entropy(labels):
 
 def mutual_information(codes, classes, bins=20):
     """I(latent; factor) (D, K), each latent in bins of equal width: I = H(latent) + H(factor) − H(latent, factor)."""
+    codes, classes = _samples(codes, classes)
     binned = np.stack([np.digitize(z, np.histogram(z, bins)[1][:-1]) for z in codes.T], axis=1)
     return np.array([[entropy(z) + entropy(c) - entropy(np.stack([z, c], axis=1)) for c in classes.T]
                      for z in binned.T])
+
+
+def _samples(codes, classes):
+    """Raise ValueError unless codes are finite numbers (N, D), and classes integers (N, K)."""
+    codes, classes = np.asarray(codes), np.asarray(classes)
+    if codes.ndim != 2 or classes.ndim != 2 or len(codes) != len(classes) or not len(codes):
+        raise ValueError(f"codes must be (N, D) and classes (N, K), of N ≥ 1 samples, not {codes.shape} and "
+                         f"{classes.shape}")
+    if classes.dtype.kind not in "iu":
+        raise ValueError(f"classes must be integers, not {classes.dtype}")
+    if codes.dtype.kind not in "iuf" or not np.isfinite(codes).all():
+        raise ValueError("codes must be finite real numbers")
+    return codes, classes
 
 
 def vary(classes):
@@ -60,7 +89,7 @@ def vary(classes):
 
 def known_shares(codes, classes):
     """(D, K): the share I(latent; factor) / H(factor) of each factor that each latent knows; NaN if H is 0."""
-    information, entropies = mutual_information(codes, classes), np.array([entropy(c) for c in classes.T])
+    information, entropies = mutual_information(codes, classes), np.array([entropy(c) for c in np.transpose(classes)])
     return np.divide(information, entropies, out=np.full_like(information, np.nan), where=entropies > 0)
 
 
@@ -82,16 +111,19 @@ def _gap(scores):
 
 
 def name_latents(shares, kl, factor_names):
-    """Of each latent, a name and the largest of its shares (D, K): the factor's, "mixed" if not CLEAR, or "unused"."""
+    """Of each latent, a name and the largest of its shares (D, K): the factor's, "mixed" if not CLEAR, or "unused".
+
+    Where no factors are known, K = 0, it is "used" instead.
+    """
     shares = np.nan_to_num(shares)  # of a factor that does not vary
 
     def name(share, nats):
-        second, best = np.sort(np.append(share, 0))[-2:]
-        if nats < UNUSED:
-            return "unused"
+        second, best = np.sort(np.append(share, (0, 0)))[-2:]
+        if nats < UNUSED or not share.size:
+            return "unused" if nats < UNUSED else "used"
         return factor_names[share.argmax()] if best >= CLEAR[0] and best >= CLEAR[1] * second else "mixed"
 
-    return [(name(share, nats), float(share.max())) for share, nats in zip(shares, kl)]
+    return [(name(share, nats), float(share.max(initial=0))) for share, nats in zip(shares, kl)]
 
 
 @alone
@@ -107,8 +139,9 @@ def dead_units(model, sprites, samples=2000, seed=0, batch_size=25):
 
 def constant_factors(sprites, samples=10_000, seed=0):
     """The names of the factors that do not vary among the images that `encode_samples` draws: no score counts them."""
-    classes = sprites.classes(np.random.default_rng(seed).integers(len(sprites), size=samples))
-    return [name for name, column in zip(sprites.factor_names, classes.T) if (column == column[0]).all()]
+    classes = _classes(sprites, np.random.default_rng(seed).integers(len(sprites), size=samples))
+    return [name for name, column in zip(getattr(sprites, "factor_names", ()), classes.T)
+            if (column == column[0]).all()]
 
 
 def scores(codes, classes):
@@ -120,9 +153,9 @@ def scores(codes, classes):
 
 
 def evaluate(model, sprites, samples=10_000):
-    """The scores of a model's posterior means, on images drawn with replacement."""
+    """The scores of a model's posterior means, on images drawn with replacement; {} if no factor varies among them."""
     classes, mean, _ = encode_samples(model, sprites, samples)
-    return scores(mean, classes)
+    return scores(mean, classes) if (classes != classes[:1]).any() else {}
 
 
 def factor_vae_score(codes, classes, seed=0):
@@ -132,6 +165,7 @@ def factor_vae_score(codes, classes, seed=0):
     over all; a latent stands for the factor that most of its votes came from. Latents with a standard deviation below
     .05 do not vote; without any that does, the score is 0.
     """
+    codes, classes = _samples(codes, classes)
     rng, classes = np.random.default_rng(seed), classes[:, vary(classes)]
     codes = codes[:, codes.std(axis=0, ddof=1) >= .05]
     if not codes.shape[1]:
@@ -150,6 +184,7 @@ def beta_vae_score(codes, classes, seed=0):
 
     It sees the mean of |difference| over VOTERS pairs of samples, each pair with one value of the factor.
     """
+    codes, classes = _samples(codes, classes)
     rng, classes = np.random.default_rng(seed), classes[:, vary(classes)]
     factors = rng.integers(classes.shape[1], size=TRAIN + TEST)
     one = rng.integers(len(codes), size=(TRAIN + TEST, VOTERS))
@@ -195,6 +230,7 @@ def separated_predictability(codes, classes):
     Predictions are a linear classifier's that sees one latent; two thirds of the samples train it, the rest measure it.
     It hardly tells the middle ones of many classes in a row, so that only factors of two classes can score 1.
     """
+    codes, classes = _samples(codes, classes)
     return _gap(np.array([[_svm_accuracy(z, c) for c in classes[:, vary(classes)].T]
                           for z in codes.T.astype(np.float64)]))
 
@@ -241,6 +277,7 @@ def dci(codes, classes, seed=0):
     that vary, weighed by the row's sum. Completeness: does a factor need one latent only? The same of columns, by ln D.
     Informativeness: the share of the last third of samples that the forest, grown on the others, tells right.
     """
+    codes, classes = _samples(codes, classes)
     rng, varying = np.random.default_rng(seed), vary(classes)
     cuts = np.linspace(0, 1, BINS + 1)[1:-1]
     binned = np.stack([np.searchsorted(np.unique(np.quantile(z, cuts)), z) for z in codes.T], axis=1)

@@ -3,7 +3,6 @@
 Settings are a flat dict that JSON can hold: it goes into the checkpoint, onto the report and back into a command line.
 """
 
-import math
 import shlex
 from argparse import SUPPRESS
 
@@ -79,7 +78,8 @@ def add_options(parser):
     add("gamma", schedule_or_0)
     add("capacity", schedule_or_0, "C, in nats")
     add("beta", schedule_or_0)
-    add("data", path, "DeepMind's dsprites .npz or .hdf5; without it, images are rendered on demand")
+    add("data", path, "a .npz or .hdf5 of images, DeepMind's dsprites or your own (tinybvae/images.py says how they "
+        "are stored); without it, dSprites are rendered on demand")
     add("checkpoint_every", positive_int, "steps between two checkpoints", metavar="STEPS")
     add("evaluate_every", positive_int, "checkpoints between two evaluations; the last one is always evaluated",
         metavar="CHECKPOINTS")
@@ -113,7 +113,7 @@ def configure(given, preset=None):
 def _merged(settings, given):
     """Settings overridden by the given ones, without other objectives'.
 
-    Raises ValueError if one is given that belongs to another objective, or for a batch larger than the data set.
+    Raises ValueError if one is given that belongs to another objective.
     """
     settings = {**settings, **given}
     for objective, (_, names) in OBJECTIVES.items():
@@ -123,9 +123,6 @@ def _merged(settings, given):
                     raise ValueError(f"--{name.replace('_', '-')} belongs to --objective {objective}, "
                                      f"not to {settings['objective']}")
                 settings.pop(name, None)
-    images = math.prod(DSprites.factor_sizes)
-    if settings["batch_size"] > images:
-        raise ValueError(f"--batch-size {settings['batch_size']}: at most the data set's {images} images")
     return settings
 
 
@@ -135,7 +132,7 @@ def objective_of(settings):
     return make(**{name: settings[name] for name in names})
 
 
-def new_run(settings, out):
+def new_run(settings, out, image_shape=DSprites.image_shape):
     """A run at step 0, for an empty or new folder `out`. Raises ValueError if it is in use, or for wrong settings."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
@@ -145,7 +142,7 @@ def new_run(settings, out):
         if file.name in FILES or file.match("z[0-9]*.gif"):
             raise ValueError(f"--out {out} already holds a run's {file.name}, but no checkpoint.h5: "
                              f"give another folder")
-    model = BetaVAE(settings["latents"], settings["seed"], architecture=ARCHITECTURES[settings["architecture"]],
+    model = BetaVAE(settings["latents"], settings["seed"], image_shape=image_shape, architecture=ARCHITECTURES[settings["architecture"]],
                     negative_slope=settings["negative_slope"])
     if settings["start"] == "uniform":
         uniform_start(model.parameters, np.random.default_rng(settings["seed"]))
@@ -177,6 +174,14 @@ def resumed_run(checkpoint, given, preset=None):
         raise ValueError(f"{checkpoint} is at step {run.step} already: give --steps of at least that")
     run.settings = settings
     return run
+
+
+def require_data_for(run, data):
+    """Raise ValueError unless the run's model takes images of this size, and they make a batch."""
+    if data.image_shape != run.model.image_shape:
+        raise ValueError(f"--data holds images of shape {data.image_shape}, the model takes {run.model.image_shape}")
+    if run.settings["batch_size"] > len(data):
+        raise ValueError(f"--batch-size {run.settings['batch_size']}: at most the data set's {len(data)} images")
 
 
 def command(settings):

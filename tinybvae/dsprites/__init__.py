@@ -1,55 +1,55 @@
 """dSprites as a function of its factors: 737,280 binary 64×64 images of one sprite, rendered on demand.
 
-`sprites` draws an image, `files` reads and writes DeepMind's, and `DSprites` makes the two look the same.
-`python -m tinybvae.dsprites --write FILE.hdf5` writes the whole data set.
+`sprites` draws an image, and `DSprites` makes DeepMind's files look the same. `python -m tinybvae.dsprites --write
+FILE.hdf5` writes the whole data set.
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 
-from tinybvae.dsprites.files import read
 from tinybvae.dsprites.sprites import FACTOR_NAMES, FACTOR_SIZES, FACTOR_VALUES, SIZE, render
+from tinybvae.images import Images, checked, integers
 
-__all__ = ["DSprites", "render"]
+__all__ = ["DSprites", "load_data", "render"]
 
 
 class DSprites:
     """The data set, in DeepMind's order: index = ((shape·6 + scale)·40 + orientation)·1024 + x·32 + y.
 
-    DSprites() renders each image when asked for it. DSprites(path) reads DeepMind's .npz or .hdf5 from front to back,
-    without unpickling anything, and keeps one bit a pixel (378 MB for the whole set). A file may hold a part of the
-    data set: an image's index is then its place in the file. Raises ValueError if this is no such file.
+    DSprites() renders each image when asked for it. DSprites(path) reads DeepMind's .npz or .hdf5, as `Images` does,
+    and keeps one bit a pixel (378 MB for the whole set). A file may hold a part of the data set: an image's index is
+    then its place in the file. Raises ValueError if this is no such file.
 
     Methods take integers and raise ValueError for images that do not exist.
     """
 
     factor_names = FACTOR_NAMES
     factor_sizes = FACTOR_SIZES
+    image_shape = (SIZE, SIZE, 1)
 
     def __init__(self, path=None):
-        self._packed = self._numbers = None
+        self._file = None
         if path is not None:
-            self._packed, classes = read(Path(path))
+            self._file = path if isinstance(path, Images) else Images(path)
+            classes = _classes_of(self._file)
             self._numbers = np.ravel_multi_index(classes.T, FACTOR_SIZES)  # the place in the whole set of each image
             self._order = np.argsort(self._numbers, kind="stable")
 
     def __len__(self):
-        return math.prod(FACTOR_SIZES) if self._packed is None else len(self._packed)
+        return len(self._file) if self._file else math.prod(FACTOR_SIZES)
 
     def images(self, index):
         """float32 (N, 64, 64, 1), each pixel 0 or 1, of the images with this index (N,)."""
-        if self._packed is None:
-            shape, *real = self.values(index).T
-            return render(shape - 1, *real)
-        pixels = np.unpackbits(self._packed[self._checked(index)], axis=1)
-        return pixels.reshape(-1, SIZE, SIZE, 1).astype(np.float32)
+        if self._file:
+            return self._file.images(index)
+        shape, *real = self.values(index).T
+        return render(shape - 1, *real)
 
     def classes(self, index):
         """int64 (N, 5): the class of each factor, counted from 0."""
-        index = self._checked(index)
-        numbers = index if self._packed is None else self._numbers[index]
+        index = checked(index, len(self))
+        numbers = self._numbers[index] if self._file else index
         return np.stack(np.unravel_index(numbers, FACTOR_SIZES), axis=-1)
 
     def values(self, index):
@@ -58,13 +58,13 @@ class DSprites:
 
     def index(self, classes):
         """int64 (N,): the inverse of `classes`, from (N, 5). In a file, the first image that has these classes."""
-        classes = _integers(classes, "classes")
+        classes = integers(classes, "classes")
         if classes.ndim != 2 or classes.shape[1] != 5:
             raise ValueError(f"classes must have shape (N, 5), not {classes.shape}")
         if ((classes < 0) | (classes >= FACTOR_SIZES)).any():
             raise ValueError(f"classes must lie in 0 … size − 1, sizes {FACTOR_SIZES}")
         numbers = np.ravel_multi_index(classes.T, FACTOR_SIZES)
-        if self._packed is None:
+        if not self._file:
             return numbers
         place = np.searchsorted(self._numbers, numbers, sorter=self._order)
         index = self._order[np.minimum(place, len(self) - 1)]
@@ -72,19 +72,32 @@ class DSprites:
             raise ValueError("this file holds no image of some of these classes")
         return index
 
-    def _checked(self, index):
-        index = _integers(index, "index")
-        if index.ndim != 1:
-            raise ValueError(f"index must have shape (N,), not {index.shape}")
-        if ((index < 0) | (index >= len(self))).any():
-            raise ValueError(f"index must lie in 0 … {len(self) - 1}")
-        return index
+
+def load_data(path=None):
+    """dSprites, rendered on demand, or the images of a .npz or .hdf5 file: `DSprites`, if they are that, or `Images`.
+
+    What has DeepMind's layout, six classes of each 64×64 image, the first always 0 and none of them named, must be
+    dSprites. Raises ValueError as these two do.
+    """
+    if path is None:
+        return DSprites()
+    images = Images(path)
+    sizes, shape = images.factor_sizes, images.image_shape
+    deepminds = shape == DSprites.image_shape and len(sizes) == 6 and sizes[0] == 1 and not images.named
+    return DSprites(images) if deepminds else images
 
 
-def _integers(array, name):
-    array = np.asarray(array)
-    if array.size == 0:
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be integers, not {array.dtype}")
-    return array.astype(np.int64)
+def _classes_of(images):
+    """The five factor classes (N, 5) of all images of one of DeepMind's files. Raises ValueError if it is none."""
+    sizes = (1, *FACTOR_SIZES)  # a constant colour first
+    if images.image_shape != DSprites.image_shape:
+        wrong = f"imgs must be of shape (N, 64, 64), not (N, {', '.join(map(str, images.image_shape))})"
+    elif not images.binary:
+        wrong = "pixels must be 0 or 1"
+    elif not images.factor_sizes:
+        wrong = "it holds no latents/classes"
+    elif len(images.factor_sizes) != 6 or (np.array(images.factor_sizes) > sizes).any():
+        wrong = f"classes must lie in 0 … size − 1, sizes {sizes}"
+    else:
+        return images.classes(np.arange(len(images)))[:, 1:]
+    raise ValueError(f"{images.path}: not DeepMind's dsprites: {wrong}")

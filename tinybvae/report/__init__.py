@@ -8,11 +8,11 @@ import numpy as np
 
 from tinybvae import metrics
 from tinybvae.checkpoint import as_json, write_atomically
-from tinybvae.dsprites.sprites import SHAPES, alike
+from tinybvae.dsprites.sprites import FACTOR_NAMES, SHAPES, alike
 from tinybvae.kernels import memory
 from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures
-from tinybvae.report.page import page
+from tinybvae.report.page import factors_text, page
 
 TRAVERSED = (1, 2, 5, 16, 16)  # the factor classes of the image that traversals start from: an ellipse
 FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",
@@ -41,7 +41,7 @@ def write_report(run, sprites, folder, command):
         "traversals.png": lambda: figures.traversals(model, mean, order, labels),
         "traversals.gif": lambda: figures.traversal_gif(model, mean, order, labels),
         **{f"z{d}.gif": lambda d=d: figures.traversal_gif(model, mean, [d]) for d in range(model.latents)},
-        "report.html": lambda: page(measured, order, files, command).encode(),
+        "report.html": lambda: page(measured, order, files, command).encode(errors="replace"),
     }
     if not run.history:
         del makers["loss.png"]
@@ -62,44 +62,55 @@ def write_report(run, sprites, folder, command):
 def describe(run, sprites):
     """The means (D,) that traversals start from, the latent table [{"z": 0, …}, …], and all that metrics.json holds.
 
-    Of each latent: the factor it knows most of, and that share, as a person would say who sees the shape of TRAVERSED:
-    among its images, where orientations that look alike are one, or else shape. Its posterior variance at the image of TRAVERSED; its KL
-    in nats, in the mean over sampled images of all shapes. Raises FloatingPointError if one is not finite.
+    Of each latent: the factor it knows most of, and that share, as `_shares_as_seen` has it; its posterior variance at
+    the image that traversals start from, of dSprites the one of TRAVERSED, or else the first; its KL in nats, in the
+    mean over sampled images. Raises FloatingPointError if one is not finite.
     """
     classes, means, logvars = metrics.encode_samples(run.model, sprites)
+    names = tuple(getattr(sprites, "factor_names", ()))
     kl, _, _ = gaussian_kl(means, logvars)
-    start = nearest(sprites, TRAVERSED)
+    start = nearest(sprites, TRAVERSED) if names == FACTOR_NAMES else 0
     mean, logvar = (array[0] for array in run.model.encode(sprites.images([start])))
     if not np.isfinite([kl, np.exp(logvar)]).all():
         raise FloatingPointError(f"the latents are not finite at step {run.step}: try a lower learning rate")
     shares = metrics.known_shares(means, classes)
-    shape = sprites.classes([start])[0, 0]
-    shown = classes[:, 0] == shape
-    seen = np.nan_to_num(metrics.known_shares(means[shown], alike(classes[shown])))
-    seen[:, 0] = np.nan_to_num(shares[:, 0]) * (seen.max(axis=1) < metrics.CLEAR[0])  # shape, if it tells no images of one shape apart
+    shape = sprites.classes([start])[0, 0] if names == FACTOR_NAMES else None
+    seen = shares if shape is None else _shares_as_seen(means, classes, shares, shape)
     latents = [{"z": d, "factor": factor, "share": share, "variance": float(variance), "kl": float(nats)}
                for d, ((factor, share), variance, nats)
-               in enumerate(zip(metrics.name_latents(seen, kl, sprites.factor_names), np.exp(logvar), kl))]
+               in enumerate(zip(metrics.name_latents(seen, kl, names), np.exp(logvar), kl))]
     constant = metrics.constant_factors(sprites)
     last = dict(zip(run.history_columns, run.history[-1])) if run.history else {}
     return mean, latents, {
-        "step": run.step, "mig": metrics.mutual_information_gap(shares), "kl": float(kl.sum()),
-        "reconstruction": last.get("reconstruction"), "shape": SHAPES[shape], "latents": latents,
+        "step": run.step, "mig": metrics.mutual_information_gap(shares) if len(constant) < len(names) else None,
+        "kl": float(kl.sum()), "reconstruction": last.get("reconstruction"),
+        "shape": None if shape is None else SHAPES[shape], "latents": latents,
         "dead_units": metrics.dead_units(run.model, sprites), "constant_factors": constant,
-        "shares": {name: share.tolist() for name, share in zip(sprites.factor_names, shares.T)
-                   if name not in constant},
+        "shares": {name: share.tolist() for name, share in zip(names, shares.T) if name not in constant},
         "scores": run.scores, "settings": run.settings}
+
+
+def _shares_as_seen(means, classes, shares, shape):
+    """(D, K): what a person would say who sees dSprites' images of one shape, where orientations that look alike are one.
+
+    The shape counts, by the share of it over all images, where a latent tells nothing of images of this one.
+    """
+    shown = classes[:, 0] == shape
+    seen = np.nan_to_num(metrics.known_shares(means[shown], alike(classes[shown])))
+    seen[:, 0] = np.nan_to_num(shares[:, 0]) * (seen.max(axis=1) < metrics.CLEAR[0])
+    return seen
 
 
 def summary(measured):
     """What `write_report` returns, as text: a line a latent, by KL, then the last scores."""
-    lines = [f"{'z':>3}  {'factor':12} share  variance  KL (nats)    factors as in images of the {measured['shape']}"]
+    lines = [f"{'z':>3}  {'factor':12} share  variance  KL (nats)"]
+    if measured["shape"]:
+        lines[0] += f"    factors as in images of the {measured['shape']}"
     for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
         lines.append("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
     used = sum(latent["factor"] != "unused" for latent in measured["latents"])
     lines.append(f"{used} of {len(measured['latents'])} latents used; {dead_text(measured['dead_units'])}")
-    if measured["constant_factors"]:
-        lines.append(f"do not vary here, and count in no score: {', '.join(measured['constant_factors'])}")
+    lines += factors_text(measured["constant_factors"], measured["mig"] is not None)
     for row in measured["scores"][-1:]:
         lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items())
                      + f" after {row['step']} steps")

@@ -21,6 +21,7 @@ REACH = 3.0   # traversals run from −3 to 3 standard deviations of the prior
 FRAMES = 25   # of a GIF, one way
 GIF_MS = 80   # milliseconds a frame
 GRAYS = 32    # few, for small files
+NAMED = 16    # latents, at most, that have their names beside the curves
 LABEL = 32    # pixels, the height of a GIF's labels
 COLUMNS = 5   # of a GIF of several latents, and of a panel of pictures
 POINTS = 600  # of a curve, at most twice as many
@@ -114,6 +115,8 @@ def curves(history, columns, order, labels, units):
     each = [series[f"kl_z{d}"] for d in order]
     kl.stackplot(step, each, colors=[f"C{i % 10}" for i in range(len(each))], alpha=.75, lw=0)
     height, place = kl.get_ylim()[1], -np.inf
+    if len(labels) > NAMED:
+        labels = [*labels[:NAMED], f"and {len(labels) - NAMED} more"]
     for values, top, label in zip(each, np.cumsum(each, axis=0), labels):
         place = max(top[-1] - values[-1] / 2, place + .05 * height)  # beside its area, and clear of the one below
         kl.annotate(label.replace("\n", " "), (step[-1], place), (4, 0), textcoords="offset points", fontsize=6,
@@ -151,18 +154,22 @@ def _mosaic(axis, pictures, row_labels=(), column_labels=()):
 
 
 def _film(pictures, values, label):
-    """Frames in GRAYS, twice as large as the pictures, bordered; below, a slider at the value; above, the label."""
-    gray = pictures.mean(axis=3)
-    frames = np.pad(gray, ((0, 0), (0, 4), (1, 1)), constant_values=.25)
-    width = gray.shape[2]
+    """Frames, twice as large as the pictures, bordered; below, a slider at the value; above, the label.
+
+    In GRAYS, or as many shades of each colour.
+    """
+    width, colours = pictures.shape[2], pictures.shape[3] if pictures.shape[3] == 3 else 1
+    pictures = pictures if colours == 3 else pictures.mean(axis=3, keepdims=True)
+    frames = np.pad(pictures, ((0, 0), (0, 4), (1, 1), (0, 0)), constant_values=.25)
     for frame, value in zip(frames, values):
         place = 1 + round((value + REACH) / (2 * REACH) * (width - 1))
         frame[-3:-1, max(0, place - 1):place + 2] = 1
     frames = frames.repeat(2, axis=1).repeat(2, axis=2)
     if label is not None:
-        above = np.broadcast_to(_text(label, frames.shape[2]), (len(frames), LABEL, frames.shape[2]))
-        frames = np.concatenate([above, frames], axis=1)
-    return (np.round(frames * (GRAYS - 1)) * (255 / (GRAYS - 1))).astype(np.uint8)
+        above = _text(label, frames.shape[2])[..., None]
+        frames = np.concatenate([np.broadcast_to(above, (len(frames), *above.shape[:2], colours)), frames], axis=1)
+    frames = (np.round(frames * (GRAYS - 1)) * (255 / (GRAYS - 1))).astype(np.uint8)
+    return frames if colours == 3 else frames[..., 0]
 
 
 def _text(label, width):

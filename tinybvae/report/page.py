@@ -30,8 +30,15 @@ def page(measured, order, files, command):
                     for layer, (dead, units) in measured["dead_units"].items())
     scores = "".join(f'<tr><td class="number">{row["step"]:,}' + "".join(
         f'<td class="number">{row[name]:.3f}' for name in metrics.NAMES) + "</tr>\n" for row in measured["scores"])
-    constant = f" Counted in none, as they do not vary here: {', '.join(measured['constant_factors'])}." * bool(
-        measured["constant_factors"])
+    shown, among, gap = ", the first of the file", "", ""
+    if measured["shape"]:
+        shown, among = f', {measured["shape"]}', ", among images of that shape"
+        gap = (" Orientation counts modulo the shape's symmetry, and takes two latents or more: an angle runs in a "
+               "circle, and on a single number line its two ends, which look alike, would be far apart.")
+    if measured["mig"] is not None:
+        gap = f' MIG, over all images: {measured["mig"]:.3f}.{gap}'
+    note = "".join(f"<p>{html.escape(text)}.</p>\n" for text in factors_text(measured["constant_factors"],
+                                                                            measured["mig"] is not None))
     settings = "".join(f"<tr><td>{html.escape(name)}<td>{html.escape(str(value))}</tr>\n"
                        for name, value in measured["settings"].items())
     return f"""<!doctype html>
@@ -41,12 +48,9 @@ def page(measured, order, files, command):
 <p>Made by this command, and an <code>--out</code> of its own:</p>
 <pre>{html.escape(command)}</pre>
 <h2>Latents</h2>
-<p>Each latent from −3 to 3, the others at the means of one image, {measured["shape"]}. Factor: what the latent knows
-most of, among images of that shape ("mixed" where nothing stands out, "unused" where KL is below {metrics.UNUSED});
-share: mutual information, as a part of the factor's entropy; variance: of q(z|x) at that image, near 1 where the latent
-is unused. MIG, over all shapes: {measured["mig"]:.3f}. Orientation counts modulo the shape's symmetry, and takes two
-latents or more: an angle runs in a circle, and on a single number line its two ends, which look alike, would be far
-apart.</p>
+<p>Each latent from −3 to 3, the others at the means of one image{shown}. Factor: what the latent knows most of{among}
+("mixed" where nothing stands out, "unused" where KL is below {metrics.UNUSED}); share: mutual information, as a part of
+the factor's entropy; variance: of q(z|x) at that image, near 1 where the latent is unused.{gap}</p>
 <table><tr><th>z<th>GIF<th>factor<th>share<th>variance<th>KL (nats)</tr>
 {rows}</table>
 <h2>Units</h2>
@@ -55,8 +59,8 @@ dead.</p>
 <table><tr><th>layer<th>dead<th>of</tr>
 {units}</table>
 <h2>Scores</h2>
-<p>Of 10,000 images' posterior means (<code>metrics.py</code>).{constant}</p>
-<table><tr><th>step<th>{"<th>".join(metrics.NAMES.values())}</tr>
+<p>Of 10,000 images' posterior means (<code>metrics.py</code>).</p>
+{note}<table><tr><th>step<th>{"<th>".join(metrics.NAMES.values())}</tr>
 {scores}</table>
 <h2>Images, reconstructions, samples from the prior</h2>
 {image("reconstructions.png")}
@@ -68,3 +72,10 @@ dead.</p>
 <table>{settings}</table>
 </html>
 """
+
+
+def factors_text(constant, scored):
+    """What there is to say of a data set's factors, a line or none."""
+    if not scored:
+        return ["no factor varies, or none is known: there are no scores"]
+    return [f"do not vary here, and count in no score: {', '.join(constant)}"] if constant else []

@@ -1,0 +1,166 @@
+"""Images of your own: every form in which a file may hold them, with factors and without, and what is refused."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+import tinybvae as tb
+from tinybvae import images
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
+from evaluate import main as evaluate  # noqa: E402
+from explore import main as explore  # noqa: E402
+from train_dsprites import main as train  # noqa: E402
+
+RNG = np.random.default_rng(0)
+FORMS = {  # pixels of 0 and 1, or in grays: {name: (as the file holds them, as they are)}
+    "bits": (a := RNG.integers(0, 2, (7, 16, 32), np.uint8), a),
+    "bool": (a.astype(bool), a),
+    "int64": (a.astype(np.int64), a),
+    "0 and 255": (a * 255, a),
+    "float64 bits": (a.astype(np.float64), a),
+    "columns first": (np.asfortranarray(a), a),
+    "odd": (a[:, :5, :3], a[:, :5, :3]),
+    "gray": (g := RNG.integers(0, 256, (7, 16, 32, 3), np.uint8), g / 255),
+    "big-endian": (g.astype(">i4"), g / 255),
+    "float16": (f := RNG.random((7, 16, 16, 1)).astype(np.float16), f),
+    "float64": (f := RNG.random((7, 16, 16)), f),
+    "gray, columns first": (np.asfortranarray(f), f),
+    "gray at last": (np.concatenate([a[:6] * 255, a[6:] * 254]), np.concatenate([a[:6], a[6:] * (254 / 255)])),
+    "black": (a * 0, a * 0),
+}
+
+
+def write(path, imgs, classes=None, names=None):
+    arrays = {"imgs": imgs, "latents_classes": classes, "factor_names": names}
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    if path.suffix == ".npz":
+        np.savez_compressed(path, **arrays)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name.replace("latents_", "latents/")] = array
+    return path
+
+
+@pytest.mark.parametrize("name", ["own.npz", "own.hdf5"])
+@pytest.mark.parametrize("form", FORMS)
+def test_forms(tmp_path, monkeypatch, name, form):
+    stored, pixels = FORMS[form]
+    monkeypatch.setattr(images, "BLOCK", 3 * stored[0].nbytes)  # blocks of three images, of two and of one
+    data = tb.load_data(write(tmp_path / name, stored))
+    want = pixels.reshape(*pixels.shape[:3], -1)
+    assert isinstance(data, tb.Images) and len(data) == 7 and data.image_shape == want.shape[1:]
+    index = np.array([3, 3, 6, 0])
+    found = data.images(index)
+    assert found.dtype == np.float32 and data.images([]).shape == (0, *want.shape[1:])
+    np.testing.assert_allclose(found, want[index], atol=1e-7)
+    assert data.binary == (form not in ("gray", "big-endian", "float16", "float64", "gray, columns first",
+                                        "gray at last"))
+    assert data.factor_names == () and data.classes(index).shape == (4, 0)
+    for wrong in ([7], [-1], [.5], [[0]], 0):
+        with pytest.raises(ValueError, match="^index must "):
+            data.images(wrong)
+
+
+@pytest.mark.parametrize("name", ["own.npz", "own.hdf5"])
+def test_factors(tmp_path, name):
+    imgs, _ = FORMS["bits"]
+    classes = np.asfortranarray(RNG.integers(0, [4, 2], (7, 2)).astype(np.int16))
+    data = tb.load_data(write(tmp_path / name, imgs, classes))
+    assert data.factor_names == ("factor_0", "factor_1") and data.factor_sizes == tuple(classes.max(axis=0) + 1)
+    np.testing.assert_array_equal(data.classes([6, 1]), classes[[6, 1]])
+    names = np.array(["age", "größe"], object if name.endswith("hdf5") else None)
+    assert tb.load_data(write(tmp_path / name, imgs, classes, names)).factor_names == ("age", "größe")
+
+
+def test_deepminds_layout_is_dsprites_unless_named(tmp_path):
+    sprites, index = tb.DSprites(), np.arange(0, 700_000, 10_000)
+    imgs, classes = sprites.images(index)[..., 0] > 0, np.insert(sprites.classes(index), 0, 0, axis=1)
+    data = tb.load_data(write(tmp_path / "a.npz", np.asfortranarray(imgs), classes))
+    assert isinstance(data, tb.DSprites) and data.index(data.classes([5])) == [5]
+    names = ["colour", *sprites.factor_names]
+    assert isinstance(tb.load_data(write(tmp_path / "a.npz", imgs, classes, names)), tb.Images)
+    with pytest.raises(ValueError, match="a.npz: not DeepMind's dsprites: it holds no latents/classes"):
+        tb.DSprites(write(tmp_path / "a.npz", imgs))
+    ten = tb.load_data(write(tmp_path / "a.npz", np.tile(imgs, (10, 1, 1)), np.tile(classes, (10, 1))))
+    assert isinstance(ten, tb.DSprites) and len(ten) == 700
+
+
+def test_a_file_that_another_process_writes(tmp_path):
+    path = write(tmp_path / "own.hdf5", FORMS["bits"][0])
+    hold = "import h5py, sys, time; file = h5py.File(sys.argv[1], 'r+'); print(1, flush=True); time.sleep(99)"
+    with subprocess.Popen([sys.executable, "-c", hold, str(path)], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        try:
+            assert len(tb.load_data(path)) == 7
+        finally:
+            process.kill()
+
+
+WRONG = {
+    r"pixels must lie in 0 … 1 if they are float64; image 5": [np.linspace([[.5]] * 16, [[1.2]] * 16, 7)[..., None]],
+    r"if they are float64; image 0 has": [np.full((7, 16, 16), np.nan)],
+    r"pixels must lie in 0 … 255 if they are int32; image 0": [np.full((7, 16, 16), 256, np.int32)],
+    r"imgs must be numbers .* of \(7, 16\)": [np.zeros((7, 16))],
+    r"imgs must be numbers .* of \(0, 16, 16\)": [np.zeros((0, 16, 16))],
+    r"not complex128 of": [np.zeros((7, 16, 16), complex)],
+    r"classes must be integers of shape \(7, K\), not float64": [a, np.zeros((7, 2))],
+    r"classes must be .* of \(6, 2\)": [a, np.zeros((6, 2), int)],
+    r"classes must be at least 0": [a, np.full((7, 2), -1)],
+    r"factor_names must be 2, one for each column of the classes, not 3": [a, np.zeros((7, 2), int), ["x", "y", "z"]],
+}
+
+
+@pytest.mark.parametrize("name", ["own.npz", "own.hdf5"])
+@pytest.mark.parametrize("message", WRONG)
+def test_what_is_refused(tmp_path, name, message):
+    with pytest.raises(ValueError, match=f"{name}: .*{message}"):
+        tb.load_data(write(tmp_path / name, *WRONG[message]))
+
+
+def command(main, monkeypatch, *options):
+    monkeypatch.setattr(sys, "argv", ["command", *map(str, options)])
+    main()
+
+
+@pytest.mark.parametrize("classes", [None, np.zeros((20, 2), int), np.arange(40).reshape(20, 2) // 3],
+                         ids=["no factors", "none that vary", "factors"])
+def test_they_train_and_are_looked_at(tmp_path, monkeypatch, capsys, classes):
+    pixels = RNG.integers(0, 256, (20, 16, 32, 3), np.uint8)
+    path, out = write(tmp_path / "own.npz", pixels, classes), tmp_path / "run"
+    command(train, monkeypatch, "--data", path, "--out", out, "--steps", 3, "--batch-size", 5, "--latents", 2)
+    measured, text = json.loads((out / "metrics.json").read_text()), capsys.readouterr().out
+    page = (out / "report.html").read_text(encoding="utf-8")
+    scored = classes is not None and classes.any()
+    assert (measured["mig"] is not None) == bool(measured["scores"]) == ("FactorVAE" in text) == scored
+    assert measured["shape"] is None and "ellipse" not in page and "Orientation" not in page
+    for said in (text, page):
+        assert ("no factor varies, or none is known" in said) == (not scored)
+    assert {latent["factor"] for latent in measured["latents"]} <= (
+        {"factor_0", "factor_1", "mixed", "unused"} if classes is not None else {"used", "unused"})
+    assert imageio.imread(out / "z0.gif")[0, :32, 2:66].std(axis=2).max() > 1  # in colour
+
+    model = tb.load_model(out / "checkpoint.h5")
+    assert model.image_shape == (16, 32, 3) and len(tb.load(out / "checkpoint.h5").history) == 1
+    if scored:  # which takes its time
+        return
+    command(evaluate, monkeypatch, out / "checkpoint.h5", "--data", path)
+    assert "no factor varies" in capsys.readouterr().out
+    command(explore, monkeypatch, out / "checkpoint.h5", "--data", path, "--out", tmp_path / "explored")
+    command(train, monkeypatch, "--out", out, "--steps", 4, "--resume")
+    assert tb.load(out / "checkpoint.h5").step == 4
+
+
+def test_data_that_does_not_fit(tmp_path, refusal):
+    path = write(tmp_path / "own.npz", FORMS["gray"][0])
+    assert "at most the data set's 7 images" in refusal(train, "--data", path, "--out", tmp_path / "run")
+    small = write(tmp_path / "small.npz", FORMS["odd"][0])
+    assert "must be multiples of 16, not 5×3" in refusal(train, "--data", small, "--out", tmp_path / "run", "--batch-size", 5)
+    assert not (tmp_path / "run").exists()

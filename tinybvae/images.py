@@ -1,0 +1,200 @@
+"""Images from a .npz or .hdf5 file, DeepMind's or your own: read from front to back, without unpickling anything.
+
+A file holds `imgs` (N, height, width) or (N, height, width, channels): booleans, integers 0 and 1 or 0 to 255, or
+floats from 0 to 1. If their factors are known, it also holds the classes of each image, integers (N, K) from 0 on, as
+`latents_classes` in an .npz and `latents/classes` in an .hdf5; and `factor_names`, K strings, if they have names.
+"""
+
+import errno
+import math
+import os
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+BLOCK = 2 ** 24  # bytes of images that are in memory as the file has them, at a time
+CLASSES = "latents_classes"
+
+
+class Images:
+    """The images of a file, and what DSprites has, too: images(index), classes(index), factor_names, factor_sizes.
+
+    Black and white images are kept in memory, one bit a pixel; others in a temporary file that is gone with the
+    process: so that memory does not grow while they are looked at. image_shape: (height, width, channels). Without
+    factors, factor_names is empty. Raises ValueError for a file that holds no such images, or is damaged.
+    """
+
+    def __init__(self, path):
+        if not os.path.isfile(path) or not os.access(path, os.R_OK):
+            raise ValueError(f"{path}: no such file, or it may not be read: give a .npz or .hdf5 file of images")
+        self.path = path
+        try:
+            opened = _npz if zipfile.is_zipfile(path) else _hdf5 if h5py.is_hdf5(path) else None
+            if opened:
+                with opened(path) as content:
+                    self._take(*content)
+        except Exception as error:  # zipfile and its decompressors, NumPy and h5py raise all kinds for damaged files
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOSPC:
+                raise
+            raise ValueError(f"{path}: damaged, or not as it should be: {error}") from error
+        if not opened:
+            raise ValueError(f"{path}: neither a whole .npz nor a whole .hdf5 file")
+
+    def _take(self, shape, dtype, blocks, classes, names):
+        """Check what the file says of itself, then read its images, twice if they turn out to have grays."""
+        if len(shape) not in (3, 4) or 0 in shape or dtype.kind not in "biuf":
+            raise ValueError(f"imgs must be numbers (N, height, width) or (N, height, width, channels), "
+                             f"not {dtype} of {shape}")
+        self.image_shape = (*shape[1:], 1)[:3]
+        self._classes = np.zeros((shape[0], 0), np.int64) if classes is None else classes
+        if self._classes.dtype.kind not in "iu" or self._classes.ndim != 2 or len(self._classes) != shape[0]:
+            raise ValueError(f"classes must be integers of shape ({shape[0]}, K), not {classes.dtype} "
+                             f"of {classes.shape}")
+        if self._classes.size and self._classes.min() < 0:
+            raise ValueError("classes must be at least 0")
+        self.factor_sizes = tuple(int(size) for size in self._classes.max(axis=0) + 1)
+        self.named = names is not None
+        self.factor_names = tuple(names if self.named else (f"factor_{k}" for k in range(len(self.factor_sizes))))
+        if len(self.factor_names) != len(self.factor_sizes):
+            raise ValueError(f"factor_names must be {len(self.factor_sizes)}, one for each column of the classes, not "
+                             f"{len(self.factor_names)}")
+        self.binary = True
+        self._rows = _bits(blocks, shape)
+        if self._rows is None:
+            self.binary = False
+            self._rows = _temporary(blocks, shape, np.float32 if dtype.kind == "f" else np.uint8)
+
+    def __len__(self):
+        return len(self._rows)
+
+    def images(self, index):
+        """float32 (N, *image_shape), from 0 to 1, of the images with this index (N,)."""
+        rows = self._rows[checked(index, len(self))]
+        if self.binary:
+            rows = np.unpackbits(rows, axis=1, count=math.prod(self.image_shape))
+        pixels = rows.reshape(-1, *self.image_shape).astype(np.float32)
+        return pixels / 255 if rows.dtype == np.uint8 and not self.binary else pixels
+
+    def classes(self, index):
+        """int64 (N, K): the class of each factor, counted from 0."""
+        return self._classes[checked(index, len(self))].astype(np.int64)
+
+
+def checked(index, count):
+    """The index (N,) in int64. Raises ValueError for what is none, or not of `count` images."""
+    index = integers(index, "index")
+    if index.ndim != 1:
+        raise ValueError(f"index must have shape (N,), not {index.shape}")
+    if ((index < 0) | (index >= count)).any():
+        raise ValueError(f"index must lie in 0 … {count - 1}")
+    return index
+
+
+def integers(array, name):
+    """The array in int64. Raises ValueError, by this name, for other numbers than integers."""
+    array = np.asarray(array)
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be integers, not {array.dtype}")
+    return array.astype(np.int64)
+
+
+# Opened, a file is (shape and dtype of imgs, a function that reads them block by block, classes, factor names).
+
+@contextmanager
+def _npz(path):
+    with zipfile.ZipFile(path) as archive:
+        def read(name):
+            if f"{name}.npy" in archive.namelist():
+                with archive.open(f"{name}.npy") as file:
+                    return np.lib.format.read_array(file, allow_pickle=False)
+
+        def start():
+            """The file of imgs, at its first pixel; shape, whether it is in column order, and dtype."""
+            file = archive.open("imgs.npy")
+            version = np.lib.format.read_magic(file)
+            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            if version not in header:
+                raise ValueError(f"imgs is stored in version {version} of NumPy's format; 1.0 and 2.0 are known")
+            return file, *header[version](file)
+
+        def blocks():
+            file, shape, columns_first, dtype = start()
+            pixels, size = math.prod(shape[1:]), math.prod(shape[1:]) * dtype.itemsize
+            with file, tempfile.TemporaryFile() as whole:
+                if columns_first:  # an image's pixels are all over the file
+                    while part := file.read(BLOCK):
+                        whole.write(part)
+                    whole.flush()
+                    whole = np.memmap(whole, dtype, "r", shape=shape, order="F")
+                for first in range(0, shape[0], step := max(1, BLOCK // size)):
+                    count = min(step, shape[0] - first)
+                    yield first, (whole[first:first + count] if columns_first else
+                                  np.frombuffer(file.read(count * size), dtype).reshape(count, *shape[1:]))
+                if file.read(1):  # at its end a file in an archive is checked against its checksum
+                    raise ValueError(f"imgs is longer than its shape {shape}")
+
+        if "imgs.npy" not in archive.namelist():
+            raise ValueError("it holds no imgs")
+        file, shape, _, dtype = start()
+        file.close()
+        yield shape, dtype, blocks, read(CLASSES), read("factor_names")
+
+
+@contextmanager
+def _hdf5(path):
+    with h5py.File(path, "r", locking=False) as file:  # another process may have it open
+        images, classes, names = (file.get(name) for name in ("imgs", CLASSES.replace("_", "/"), "factor_names"))
+        if not isinstance(images, h5py.Dataset) or images.shape is None:
+            raise ValueError("it holds no imgs")
+
+        def blocks():
+            # A chunk may span thousands of images and a few pixels of each: read whole chunks, unless they are huge.
+            chunk, block = (images.chunks or (1,))[0], max(1, BLOCK // (images.nbytes // len(images)))
+            step = min(chunk * max(1, block // chunk), 8 * block)
+            for first in range(0, len(images), step):
+                yield first, images[first:first + step]
+
+        yield (images.shape, images.dtype, blocks, None if classes is None else classes[()],
+               None if names is None else names.asstr()[()])
+
+
+# How images are kept: rows (N, bytes or pixels).
+
+def _bits(blocks, shape):
+    """One bit a pixel, if all of them are black or white, which is 1 or 255; else None."""
+    rows, white = np.empty((shape[0], -(-math.prod(shape[1:]) // 8)), np.uint8), None
+    for first, block in blocks():
+        _require_range(block, first)
+        top = block.max()
+        if top:
+            white = white or top
+            if top != white or top not in (1, 255):
+                return None
+            if not (block.dtype.kind in "bu" and top == 1 or ((block == 0) | (block == white)).all()):
+                return None
+        rows[first:first + len(block)] = np.packbits(block.reshape(len(block), -1) != 0, axis=1)
+    return rows
+
+
+def _temporary(blocks, shape, dtype):
+    """In a file without a name: what the system has of it in memory, it takes back when it needs to."""
+    with tempfile.TemporaryFile() as file:
+        for first, block in blocks():
+            _require_range(block, first)
+            file.write(np.ascontiguousarray(block, dtype).data)
+        file.flush()
+        return np.memmap(file, dtype, "r", shape=(shape[0], math.prod(shape[1:])))
+
+
+def _require_range(block, first):
+    if block.dtype in (bool, np.uint8):
+        return
+    most = 1 if block.dtype.kind == "f" else 255
+    wrong = ~((block >= 0) & (block <= most)).reshape(len(block), -1).all(axis=1)
+    if wrong.any():
+        raise ValueError(f"pixels must lie in 0 … {most} if they are {block.dtype}; image {first + wrong.argmax()} "
+                         f"has others")
