@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 import tinybvae as tb
 from tinybvae import kernels
-from tinybvae.checkpoint import write_atomically
+from tinybvae.files import write_atomically
 from tinybvae.commandline import Parser, path, positive_int, thread_count
 from tinybvae.report.figures import png
 

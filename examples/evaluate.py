@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import tinybvae as tb
-from tinybvae.checkpoint import write_atomically
+from tinybvae.files import write_atomically
 from tinybvae.commandline import Parser, path
 from tinybvae.report import dead_text, factors_text
 

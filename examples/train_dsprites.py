@@ -10,8 +10,9 @@ from pathlib import Path
 import numba
 
 import tinybvae as tb
-from tinybvae.checkpoint import before, locked, newest_of, reinstate
+from tinybvae.checkpoint import before, newest_of, reinstate
 from tinybvae.commandline import Parser, say
+from tinybvae.files import locked
 from tinybvae.report import describe, summary
 from tinybvae.settings import (add_options, command, configure, given_settings, new_run, objective_of,
                                require_data_for, resumed_run)

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.dsprites.__main__ import main
-from tinybvae.dsprites.files import hdf5
+from tinybvae.dsprites.__main__ import hdf5, main
 
 SPRITES = tb.DSprites()
 COUNT = 50

@@ -91,3 +91,12 @@ def test_a_unit_that_was_always_dead_stays_where_it_is(optimizer):
 def test_parameters_that_are_not_contiguous():
     with pytest.raises(ValueError, match="parameters must be C-contiguous"):
         tb.Adam({"p": np.ones((3, 4)).T})
+
+
+@pytest.mark.parametrize("wrong", [{"a": np.ones(3)}, {"a": np.ones(3), "b": np.ones(1)}, {"a": np.ones((1, 3))}])
+def test_gradients_that_do_not_fit_change_nothing(wrong):
+    parameters = {"a": np.zeros(3), "b": np.zeros(2)}
+    for optimizer in (tb.Adam(parameters), tb.Adagrad(parameters)):
+        with pytest.raises(ValueError, match="^the gradients must have one of [ab], of shape "):
+            optimizer.update(wrong)
+        assert optimizer.t == 0 and not any(p.any() for p in parameters.values())

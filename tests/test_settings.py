@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae import checkpoint
+from tinybvae.checkpoint import FORMAT
 from tinybvae.commandline import Parser
+from tinybvae.files import USER_BLOCK, user_block
 from tinybvae.schedule import value_at
 from tinybvae.settings import (DEFAULTS, PRESETS, add_options, command, configure, given_settings, new_run,
                                objective_of, resumed_run)
@@ -122,7 +123,7 @@ def test_version_0_1_is_resumed(tmp_path):
         del file["history"]
         file["history"] = rows
     content = bytearray(content.getvalue())
-    content[:checkpoint.USER_BLOCK] = checkpoint._user_block(content[checkpoint.USER_BLOCK:])
+    content[:USER_BLOCK] = user_block(FORMAT, content[USER_BLOCK:])
     path.write_bytes(content)
 
     back = resumed_run(path, {"steps": 7})

@@ -17,8 +17,8 @@ import pytest
 
 import tinybvae as tb
 from tinybvae import metrics
-from tinybvae.checkpoint import locked
 from tinybvae.commandline import as_text
+from tinybvae.files import locked
 from tinybvae.report.figures import LABEL
 from tinybvae.schedule import value_at
 from tinybvae.settings import DEFAULTS

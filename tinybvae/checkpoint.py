@@ -1,33 +1,20 @@
-"""A run on disk: HDF5, written whole or not at all, and checked against its own digest before it is opened.
+"""A run on disk: HDF5, written whole or not at all, and checked against its own digest before it is opened."""
 
-The first 512 bytes of a checkpoint hold, as text, the SHA-256 of the rest, which is plain HDF5 (a "user block": any
-HDF5 tool opens the file). HDF5 itself neither notices flipped bits nor survives all of them.
-"""
-
-import errno
-import hashlib
 import io
 import json
 import operator
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    import msvcrt
-    fcntl = None
-
+from tinybvae.files import USER_BLOCK, user_block, write_atomically
 from tinybvae.optimizers import Adagrad, Adam, Optimizer
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FORMAT = "tinybvae checkpoint 1"
-USER_BLOCK = 512
 OPTIMIZERS = {optimizer.__name__: optimizer for optimizer in (Adam, Adagrad)}
 
 
@@ -51,43 +38,6 @@ class Run:
         """used: latents with a KL of at least `metrics.UNUSED`; dead: units that no image of the batch switched on."""
         return ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(self.model.latents)),
                 "used", *(f"dead_{layer}" for layer in self.model.relus)]
-
-
-def write_atomically(path, data, keep=None):
-    """Put bytes into a file so that, killed at any moment, it holds either what it held before or all of `data`.
-
-    What it held before goes to the file `keep`, if there is one. The temporary file's name is fixed: what a killed
-    writer leaves behind, the next one overwrites.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep and path.exists():
-            _link(path, keep)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # the rename itself is on disk once the folder is
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _link(path, other):
-    """Give a file a second name, `other`, whatever had that before; or only that one, where a file cannot have two."""
-    second = other.with_name(f".{other.name}.tmp")
-    try:
-        second.unlink(missing_ok=True)
-        os.link(path, second)
-        os.replace(second, other)
-    except OSError:
-        os.replace(path, other)
 
 
 def as_json(value, **how):
@@ -116,7 +66,7 @@ def save(run, path, keep=None):
         file["history"] = np.array(run.history, np.float64).reshape(-1, len(run.history_columns))
         file["history"].attrs["columns"] = as_json(run.history_columns)
     data = buffer.getbuffer()
-    data[:USER_BLOCK] = _user_block(data[USER_BLOCK:])
+    data[:USER_BLOCK] = user_block(FORMAT, data[USER_BLOCK:])
     write_atomically(path, data, keep)
 
 
@@ -147,21 +97,6 @@ def reinstate(path):
     if path.exists():
         os.replace(path, path.with_stem(f"{path.stem}.damaged"))
     os.replace(before(path), path)
-
-
-@contextmanager
-def locked(folder):
-    """Keep other processes out meanwhile: there it raises ValueError. A process that dies leaves no lock behind."""
-    file = os.open(folder if fcntl else Path(folder) / ".lock", os.O_RDONLY if fcntl else os.O_RDWR | os.O_CREAT)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) if fcntl else msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):  # others: the file system knows no locks
-                raise ValueError(f"{folder}: another run is at work there: give another folder, or wait") from error
-        yield
-    finally:
-        os.close(file)
 
 
 def load(path):
@@ -214,11 +149,6 @@ def load_model(path):
         return _read_model(file, path)
 
 
-def _user_block(content):
-    text = f"{FORMAT}\nsha256 of all after byte {USER_BLOCK}: {hashlib.sha256(content).hexdigest()}\n"
-    return text.encode().ljust(USER_BLOCK, b"\0")
-
-
 def _open(path):
     try:
         data = Path(path).read_bytes()
@@ -226,7 +156,7 @@ def _open(path):
         raise ValueError(f"{path}: no such checkpoint file") from error
     if not data.startswith(FORMAT.encode()):
         raise ValueError(f"{path}: not a {FORMAT}, or damaged from the start")
-    if data[:USER_BLOCK] != _user_block(data[USER_BLOCK:]):
+    if data[:USER_BLOCK] != user_block(FORMAT, data[USER_BLOCK:]):
         raise ValueError(f"{path}: damaged: its digest is not that of its content")
     return h5py.File(io.BytesIO(data), "r")
 

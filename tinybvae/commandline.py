@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import sys
 
 import numba
@@ -23,9 +24,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def say(text, end="\n"):
-    """Print, unless that is impossible: a terminal that is gone, or a full disk behind a file, ends no run."""
+    """Print, unless that is impossible: a terminal or a reader that is gone, or a full disk, ends no run."""
     try:
         print(text, end=end, flush=True)
+    except BrokenPipeError:  # nobody will ever read it, nor what is still in the buffer when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError:
         pass
 
@@ -40,7 +43,8 @@ def seed(text):
 
 def thread_count(text=numba.config.NUMBA_NUM_THREADS):
     most = numba.config.NUMBA_NUM_THREADS
-    return _parsed(int, text, lambda number: 1 <= number <= most, f"a whole number from 1 to {most}, all there are")
+    limit = "as NUMBA_NUM_THREADS says" if "NUMBA_NUM_THREADS" in os.environ else "one for each core"
+    return _parsed(int, text, lambda number: 1 <= number <= most, f"a whole number from 1 to {most}, {limit}")
 
 
 def slope(text):

@@ -8,6 +8,8 @@ floats from 0 to 1. If their factors are known, it also holds the classes of eac
 import errno
 import math
 import os
+import subprocess
+import sys
 import tempfile
 import zipfile
 from contextlib import contextmanager
@@ -16,8 +18,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from tinybvae.files import USER_BLOCK, user_block
+
 BLOCK = 2 ** 24  # bytes of images that are in memory as the file has them, at a time
-CLASSES = "latents_classes"
+SEALED = "tinybvae images 1"  # in the user block of `python -m tinybvae.dsprites`' files: they are checked by digest
 
 
 class Images:
@@ -137,19 +141,31 @@ def _npz(path):
                 if file.read(1):  # at its end a file in an archive is checked against its checksum
                     raise ValueError(f"imgs is longer than its shape {shape}")
 
-        if "imgs.npy" not in archive.namelist():
+        names = archive.namelist()
+        for name in names:
+            archive.open(name).close()  # its name stands in two places, which must agree
+        if "imgs.npy" not in names:
             raise ValueError("it holds no imgs")
+        if "latents_classes.npy" not in names and any(name.startswith("latents") for name in names):
+            raise ValueError("it holds latents, but no latents_classes")
         file, shape, _, dtype = start()
         file.close()
-        yield shape, dtype, blocks, read(CLASSES), read("factor_names")
+        yield shape, dtype, blocks, read("latents_classes"), read("factor_names")
 
 
 @contextmanager
 def _hdf5(path):
+    _require_undamaged(path)
     with h5py.File(path, "r", locking=False) as file:  # another process may have it open
-        images, classes, names = (file.get(name) for name in ("imgs", CLASSES.replace("_", "/"), "factor_names"))
+        images, classes, names = (file.get(name) for name in ("imgs", "latents/classes", "factor_names"))
         if not isinstance(images, h5py.Dataset) or images.shape is None:
             raise ValueError("it holds no imgs")
+        if classes is None and "latents" in file:
+            raise ValueError("it holds latents, but no latents/classes")
+        if images.chunks:
+            expected = math.prod(-(-side // chunk) for side, chunk in zip(images.shape, images.chunks))
+            if images.id.get_num_chunks() != expected:  # HDF5 has zeros for those that it does not find
+                raise ValueError(f"imgs has {images.id.get_num_chunks()} chunks of {expected}")
 
         def blocks():
             # A chunk may span thousands of images and a few pixels of each: read whole chunks, unless they are huge.
@@ -160,6 +176,22 @@ def _hdf5(path):
 
         yield (images.shape, images.dtype, blocks, None if classes is None else classes[()],
                None if names is None else names.asstr()[()])
+
+
+def _require_undamaged(path):
+    """HDF5 itself neither notices all damage, nor survives it: what has no digest, another process reads first."""
+    with open(path, "rb") as file:
+        start = file.read(USER_BLOCK)
+        if start.startswith(SEALED.encode()):
+            if start != user_block(SEALED, file.read()):
+                raise ValueError("its digest is not that of its content")
+            return
+    read_all = ("import h5py, sys; file = h5py.File(sys.argv[1], 'r', locking=False); "
+                "file.visititems(lambda name, found: [found[i:i + 999] for i in range(0, len(found), 999)]"
+                "if isinstance(found, h5py.Dataset) and found.shape else None)")
+    done = subprocess.run([sys.executable, "-c", read_all, path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if done.returncode < 0:
+        raise ValueError("HDF5 does not survive reading it")
 
 
 # How images are kept: rows (N, bytes or pixels).

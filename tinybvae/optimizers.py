@@ -11,7 +11,7 @@ class Optimizer:
 
     `update` takes gradients by the parameters' names. The learning rate and eps are numbers or schedules, by the
     updates done. eps is never 0: where a gradient was always 0, as at a dead unit, an update would be 0/0. Raises
-    ValueError for settings out of range, and for parameters that are not contiguous.
+    ValueError for settings out of range, for parameters that are not contiguous, and for gradients of other shapes.
     """
 
     def __init__(self, parameters, moments, learning_rate, eps, **decays):
@@ -24,6 +24,14 @@ class Optimizer:
                          **{name: float(decay) for name, decay in decays.items()}}
         self.parameters, self.t = parameters, 0
         self.moments = {m: {name: np.zeros_like(p) for name, p in parameters.items()} for m in moments}
+
+    def _flat(self, gradients):
+        """[parameter, its gradient, its moments], each of one dimension, for each parameter."""
+        for name, p in self.parameters.items():
+            if name not in gradients or gradients[name].shape != p.shape:
+                raise ValueError(f"the gradients must have one of {name}, of shape {p.shape}")
+        return [[array.reshape(-1) for array in (p, gradients[name], *(m[name] for m in self.moments.values()))]
+                for name, p in self.parameters.items()]
 
     def now(self, setting):
         """The value of one of `settings` for the next update."""
@@ -42,13 +50,13 @@ class Adam(Optimizer):
         m and v are running means of g and g²; m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) take away the pull of the
         zeros that they start from.
         """
+        arrays = self._flat(gradients)
         rate, eps, beta1, beta2 = map(self.now, ("learning_rate", "eps", "beta1", "beta2"))
         self.t += 1
         m_rate, v_rate = 1 - beta1, 1 - beta2
         p_rate, v_scale = rate / (1 - beta1 ** self.t), 1 / (1 - beta2 ** self.t)
-        for name, p in self.parameters.items():
-            _adam(*_flat(p, gradients[name], self.moments["m"][name], self.moments["v"][name]),
-                  *map(p.dtype.type, (m_rate, v_rate, p_rate, v_scale, eps)))
+        for p, g, m, v in arrays:
+            _adam(p, g, m, v, *map(p.dtype.type, (m_rate, v_rate, p_rate, v_scale, eps)))
 
 
 @parallel
@@ -67,17 +75,14 @@ class Adagrad(Optimizer):
 
     def update(self, gradients):
         """v ← v + g²;  θ ← θ − α · g / (√v + eps)"""
+        arrays = self._flat(gradients)
         rate, eps = map(self.now, ("learning_rate", "eps"))
         self.t += 1
-        for name, p in self.parameters.items():
-            _adagrad(*_flat(p, gradients[name], self.moments["v"][name]), *map(p.dtype.type, (rate, eps)))
+        for p, g, v in arrays:
+            _adagrad(p, g, v, *map(p.dtype.type, (rate, eps)))
 
 
 @parallel
 def _adagrad(p, g, v, rate, eps):
     v += g * g
     p -= rate * g / (np.sqrt(v) + eps)
-
-
-def _flat(*arrays):
-    return [array.reshape(-1) for array in arrays]

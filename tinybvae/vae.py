@@ -187,7 +187,8 @@ class BetaVAE:
         """One forward and one backward pass; assigns `gradients`, changes no parameter.
 
         images: (N, height, width, channels), 0 to 1. noise: ε, standard normal (N, D). objective(kl, step) -> (penalty,
-        slope), see `losses`. Returns `Losses`, in nats. Raises ValueError for other shapes or pixels, or without any image.
+        slope), see `losses`. Returns `Losses`, in nats. Raises ValueError for other shapes or pixels, or without an
+        image.
 
             x ──encoder──▶ μ, log σ² ─┬─▶ z = μ + σ ε ──decoder──▶ logits        L = −log p(x|z) + penalty(KL)
                                       └─▶ KL

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from tinybvae import metrics
-from tinybvae.checkpoint import as_json, write_atomically
+from tinybvae.checkpoint import as_json
 from tinybvae.dsprites.sprites import FACTOR_NAMES, SHAPES, alike
+from tinybvae.files import write_atomically
 from tinybvae.kernels import memory
 from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures

@@ -1,0 +1,75 @@
+"""Files are written whole or not at all, whoever else writes them, and a folder is one process's at a time."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tinybvae.files import locked, write_atomically
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, moment):
+    path = tmp_path / "a"
+    write_atomically(path, b"old")
+
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        if moment == "write":
+            patch.setattr("builtins.open", fail)
+        else:
+            patch.setattr(os, moment, fail)
+        with pytest.raises(OSError):
+            write_atomically(path, b"new")
+    assert path.read_bytes() == b"old" and [*tmp_path.iterdir()] == [path]
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new" and [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_one_before_is_kept(tmp_path, monkeypatch, links):
+    path, keep = tmp_path / "a.h5", tmp_path / "a.before.h5"
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("not on this file system")))
+    for data in (b"1", b"2", b"3"):
+        write_atomically(path, data, keep)
+    assert path.read_bytes() == b"3" and keep.read_bytes() == b"2"
+    assert {file.name for file in tmp_path.iterdir()} == {"a.h5", "a.before.h5"}
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    path = tmp_path / "a"
+    texts = [bytes([i]) * 100_000 for i in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda data: write_atomically(path, data, tmp_path / "b"), texts))
+    assert path.read_bytes() in texts and (tmp_path / "b").read_bytes() in texts
+    assert {file.name for file in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path):
+    hold = ("import sys, time; from tinybvae.files import locked\n"
+            "with locked(sys.argv[1]): print(1, flush=True); time.sleep(99)")
+    process = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    with pytest.raises(ValueError, match="another run is at work there"), locked(tmp_path):
+        pass
+    process.kill()
+    process.wait()
+    with locked(tmp_path), pytest.raises(ValueError, match="another run"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    (tmp_path / ".mine.tmp").write_text("mine")
+    kill = ("import os, sys; from tinybvae import files\n"
+            "os.fsync = lambda _: os._exit(9)\nfiles.write_atomically(sys.argv[1], b'half')")
+    subprocess.run([sys.executable, "-c", kill, str(tmp_path / "a")])
+    assert len([*tmp_path.iterdir()]) == 2
+    with locked(tmp_path):
+        assert [file.name for file in tmp_path.iterdir()] == [".mine.tmp"]

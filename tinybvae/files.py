@@ -1,0 +1,88 @@
+"""Files that survive: written whole or not at all, one process at a time, and known by their digest to be undamaged.
+
+The first 512 bytes of an HDF5 file written here hold, as text, the SHA-256 of the rest, which is plain HDF5 (a "user
+block": any HDF5 tool opens the file). HDF5 itself neither notices flipped bits nor survives all of them.
+"""
+
+import errno
+import hashlib
+import os
+import secrets
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+    fcntl = None
+
+USER_BLOCK = 512  # bytes
+
+
+def user_block(title, content):
+    """The USER_BLOCK bytes that stand before `content` in a file: a line of what it is, and a digest of it."""
+    text = f"{title}\nsha256 of all after byte {USER_BLOCK}: {hashlib.sha256(content).hexdigest()}\n"
+    return text.encode().ljust(USER_BLOCK, b"\0")
+
+
+def write_atomically(path, data, keep=None):
+    """Put bytes into a file so that, killed at any moment, it holds either what it held before or all of `data`.
+
+    What it held before goes to the file `keep`, if there is one. Writers of one file do not disturb each other: the
+    last one wins. What a killed one leaves behind, `locked` removes.
+    """
+    path = Path(path)
+    temporary = _beside(path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep and path.exists():
+            _link(path, keep)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename itself is on disk once the folder is
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _beside(path):
+    """A new name for a file that will take this one's place."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
+def _link(path, other):
+    """Give a file a second name, `other`, whatever had that before; or only that one, where a file cannot have two."""
+    second = _beside(other)
+    try:
+        os.link(path, second)
+        os.replace(second, other)
+    except OSError:
+        with suppress(FileNotFoundError):  # another writer was faster
+            os.replace(path, other)
+    finally:
+        second.unlink(missing_ok=True)  # it is still there if `other` was a name of the same file already
+
+
+@contextmanager
+def locked(folder):
+    """Keep other processes out meanwhile: there it raises ValueError. A process that dies leaves no lock behind, but
+    perhaps half a file, which is removed here."""
+    file = os.open(folder if fcntl else Path(folder) / ".lock", os.O_RDONLY if fcntl else os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) if fcntl else msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):  # others: the file system knows no locks
+                raise ValueError(f"{folder}: another run is at work there: give another folder, or wait") from error
+        for left in Path(folder).glob(f".*.{16 * '[0-9a-f]'}.tmp"):
+            left.unlink()
+        yield
+    finally:
+        os.close(file)
