@@ -64,7 +64,12 @@ def train(lock):
         if run.step >= settings["steps"] or run.step % every == 0:
             scores = tb.metrics.evaluate(run.model, sprites)  # none, if no factors are known
             run.scores += [{"step": run.step, **scores}] if scores else []
-        tb.save(run, checkpoint, before(checkpoint))
+        try:
+            tb.save(run, checkpoint, before(checkpoint))
+        except OSError as error:  # there may be room again by the next one
+            if run.step >= settings["steps"]:
+                raise
+            say(f"step {run.step}: could not write {checkpoint}, which stays as it was ({error}); the next one tries again")
         try:
             tb.write_report(run, sprites, out, command(settings))
         except OSError as error:  # pictures are not worth a run

@@ -41,6 +41,14 @@ def content(folder):
 
 
 @pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """Options for a run of seconds: on small images, without factors, so that there is nothing to score."""
+    path = tmp_path_factory.mktemp("data") / "own.npz"
+    np.savez(path, imgs=np.random.default_rng(0).integers(0, 2, (30, 16, 16), np.uint8))
+    return [*SMALL, "--data", path]
+
+
+@pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder and the output of a small run."""
     out = tmp_path_factory.mktemp("run") / "new" / "folder"
@@ -149,8 +157,8 @@ def test_killed_and_resumed_is_uninterrupted(tmp_path, finished):
     assert content(out) == content(finished[0])
 
 
-def test_an_interrupted_run_says_how_to_go_on(tmp_path):
-    process = subprocess.Popen([*COMMAND, *SMALL, "--steps", "100000", "--out", tmp_path], env=ENVIRONMENT,
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, quick):
+    process = subprocess.Popen([*COMMAND, *quick, "--steps", "100000", "--out", tmp_path], env=ENVIRONMENT,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while "step 10/" not in process.stdout.readline():
         assert process.poll() is None
@@ -158,6 +166,55 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path):
     text, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and not errors
     assert "go on with" in text and "--resume" in text and tb.load(tmp_path / "checkpoint.h5").step >= 10
+
+
+def test_a_hostile_place_ends_no_run(tmp_path, quick):
+    """A user's matplotlib style that needs LaTeX, a report that cannot be replaced, a terminal that knows no Unicode."""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.dpi: 7\n")
+    out = tmp_path / "größe-β"
+    (out / "report.html" / "held").mkdir(parents=True)
+    options = [*quick, "--steps", "11", "--out", out]
+    assert run(*options).returncode == 2  # a report without its checkpoint
+    (out / "report.html").rename(tmp_path / "held")
+    process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**ENVIRONMENT, "MATPLOTLIBRC": str(tmp_path), "PYTHONIOENCODING": "ascii"})
+    while b"compiling" not in process.stdout.readline():
+        assert process.poll() is None
+    (tmp_path / "held").rename(out / "report.html")
+    text, errors = process.communicate()
+    assert process.returncode == 0 and not errors, errors
+    assert text.count(b"could not write report.html") == 2 and b"tries again" in text and b"gr??e-?" in text
+    assert tb.load(out / "checkpoint.h5").step == 11 and (out / "z5.gif").exists()
+
+
+def test_nobody_reads_what_it_prints(tmp_path, quick):
+    process = subprocess.Popen([*COMMAND, *quick, "--steps", "11", "--out", tmp_path],
+                               env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 0
+    assert tb.load(tmp_path / "checkpoint.h5").step == 11
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_help_in_any_terminal(encoding):
+    done = subprocess.run([*COMMAND, "--help"], env={**ENVIRONMENT, "PYTHONIOENCODING": encoding}, capture_output=True)
+    assert done.returncode == 0 and b"--capacity" in done.stdout and not done.stderr
+
+
+def test_a_full_disk_at_a_checkpoint(tmp_path, monkeypatch, capsys, quick):
+    calls = []
+
+    def full(run, path, keep):
+        calls.append(run.step)
+        if run.step == 10:
+            raise OSError("no space left on device")
+        save(run, path, keep)
+
+    save = tb.save
+    monkeypatch.setattr(tb, "save", full)
+    monkeypatch.setattr(sys, "argv", ["command", *map(str, quick), "--steps", "12", "--out", str(tmp_path / "run")])
+    main()
+    assert calls == [0, 10, 12] and "step 10: could not write" in capsys.readouterr().out
 
 
 def test_options_reach_the_run(tmp_path):
@@ -186,6 +243,7 @@ WRONG = [
     (["--latents", "0"], "--latents: must be"),
     (["--threads", "0"], "--threads: must be"),
     (["--threads", "100000"], "--threads: must be a whole number from 1 to"),
+    (["--threads", "100000"], "as NUMBA_NUM_THREADS says" if "NUMBA_NUM_THREADS" in os.environ else "one for each core"),
     (["--learning-rate", "nan"], "--learning-rate: must be a number above 0, or points step:value,"),
     (["--gamma", "-1"], "--gamma: must be"),
     (["--gamma", "0:1,0:2"], "--gamma: must be a number of at least 0, or points step:value,step:value,... with"),
@@ -275,7 +333,11 @@ def test_results_without_a_checkpoint_stay_as_they_are(tmp_path, refusal):
 
 
 @pytest.mark.parametrize("steps, rate", [(25, "1e30"), (1, "1e4")])
-def test_divergence_keeps_the_last_good_checkpoint(tmp_path, steps, rate):
-    done = run(*SMALL, "--steps", steps, "--learning-rate", rate, "--out", tmp_path)
+def test_divergence_keeps_the_last_good_checkpoint(tmp_path, quick, steps, rate):
+    """From which the run goes on at another rate."""
+    done = run(*quick, "--steps", steps, "--learning-rate", rate, "--out", tmp_path)
     assert done.returncode == 1 and "try a lower learning rate" in done.stderr and done.stderr.count("\n") == 1
     assert tb.load(tmp_path / "checkpoint.h5").step == 0
+    done = run("--resume", "--learning-rate", "1e-4", "--steps", 1, "--out", tmp_path)
+    assert done.returncode == 0 and "--learning-rate 0.0001 " in done.stdout, done.stderr
+    assert tb.load(tmp_path / "checkpoint.h5").step == 1
