@@ -32,8 +32,7 @@ def losses(model, sprites, samples=10_000, batch_size=50):
 def main():
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", type=path, help="of examples/train_dsprites.py")
-    parser.add_argument("--data", type=path, help="a .npz or .hdf5 of images, dSprites or your own; without it, dSprites are "
-                        "rendered")
+    parser.add_argument("--data", type=path, help="a .npz or .hdf5 of images, dSprites or your own (default: dSprites)")
     parser.add_argument("--out", type=path, metavar="FILE",
                         help="a .json (default: the checkpoint's name, with .scores.json)")
     options = parser.parse_args()

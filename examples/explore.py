@@ -15,8 +15,7 @@ def main():
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", type=path, nargs="?", default=PRETRAINED,
                         help="of examples/train_dsprites.py (default: the trained model beside this file)")
-    parser.add_argument("--data", type=path, help="a .npz or .hdf5 of images, dSprites or your own; without it, dSprites are "
-                        "rendered")
+    parser.add_argument("--data", type=path, help="a .npz or .hdf5 of images, dSprites or your own (default: dSprites)")
     parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/explore", help="(default %(default)s)")
     options = parser.parse_args()
     out = Path(options.out)

@@ -69,7 +69,7 @@ def train(lock):
         except OSError as error:  # there may be room again by the next one
             if run.step >= settings["steps"]:
                 raise
-            say(f"step {run.step}: could not write {checkpoint}, which stays as it was ({error}); the next one tries again")
+            say(f"step {run.step}: could not write {checkpoint} ({error}): the last one stays, the next one tries again")
         try:
             tb.write_report(run, sprites, out, command(settings))
         except OSError as error:  # pictures are not worth a run
@@ -81,8 +81,8 @@ def train(lock):
         finished = tb.train(run, sprites, objective_of(settings), settings["steps"], settings["batch_size"],
                             settings["checkpoint_every"], save_and_report)
     except (ArithmeticError, MemoryError, OSError) as error:
-        parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}: --resume goes on from there, with "
-                       f"--learning-rate at another rate\n")
+        parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}: --resume goes on from there, "
+                       f"with --learning-rate at another rate\n")
 
     # 4. What it found.
     say(f"\n{summary(describe(run, sprites)[-1])}\n"

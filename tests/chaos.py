@@ -23,7 +23,7 @@ from tinybvae.dsprites.__main__ import hdf5
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--steps", "40", "--checkpoint-every", "4", "--batch-size", "8", "--latents", "3"]
-MOMENTS = {"a step": ("tinybvae.training", "_step", 40, .05),  # in this function's n-th call, after these seconds at most
+MOMENTS = {"a step": ("tinybvae.training", "_step", 40, .05),  # in one of so many calls, within these seconds
            "a checkpoint's write": ("tinybvae.checkpoint", "write_atomically", 5, .02),
            "drawing": ("tinybvae", "write_report", 4, 1.5)}
 CHILD = """
@@ -102,7 +102,7 @@ def damaged(data, rng):
 
 
 def damage(folder, count, seed=0):
-    """{file: {"refused": …, "harmless": …}}, of `count` damages in turn to a checkpoint and to two files of dSprites."""
+    """{file: {"refused": …, "harmless": …}}, of `count` damages, in turn to a checkpoint and two files of dSprites."""
     rng, sprites, counts = np.random.default_rng(seed), tb.DSprites(), {}
     index = rng.integers(len(sprites), size=100)
     np.savez_compressed(folder / "dsprites.npz", imgs=sprites.images(index)[..., 0].astype(np.uint8),

@@ -162,5 +162,6 @@ def test_data_that_does_not_fit(tmp_path, refusal):
     path = write(tmp_path / "own.npz", FORMS["gray"][0])
     assert "at most the data set's 7 images" in refusal(train, "--data", path, "--out", tmp_path / "run")
     small = write(tmp_path / "small.npz", FORMS["odd"][0])
-    assert "must be multiples of 16, not 5×3" in refusal(train, "--data", small, "--out", tmp_path / "run", "--batch-size", 5)
+    assert "must be multiples of 16, not 5×3" in refusal(train, "--data", small, "--out", tmp_path / "run",
+                                                         "--batch-size", 5)
     assert not (tmp_path / "run").exists()

@@ -60,8 +60,8 @@ def finished(tmp_path_factory):
 def test_it_writes_everything(finished):
     out, _ = finished
     assert {path.name for path in out.iterdir()} == {
-        "checkpoint.h5", "checkpoint.before.h5", "history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png",
-        "traversals.gif", "report.html", *(f"z{d}.gif" for d in range(6))}
+        "checkpoint.h5", "checkpoint.before.h5", "history.csv", "metrics.json", "loss.png", "reconstructions.png",
+        "traversals.png", "traversals.gif", "report.html", *(f"z{d}.gif" for d in range(6))}
 
 
 def test_the_output_tells(finished):
@@ -169,7 +169,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, quick):
 
 
 def test_a_hostile_place_ends_no_run(tmp_path, quick):
-    """A user's matplotlib style that needs LaTeX, a report that cannot be replaced, a terminal that knows no Unicode."""
+    """A user's matplotlib style that needs LaTeX, a report that cannot be replaced, a terminal without Unicode."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.dpi: 7\n")
     out = tmp_path / "größe-β"
     (out / "report.html" / "held").mkdir(parents=True)
@@ -243,7 +243,8 @@ WRONG = [
     (["--latents", "0"], "--latents: must be"),
     (["--threads", "0"], "--threads: must be"),
     (["--threads", "100000"], "--threads: must be a whole number from 1 to"),
-    (["--threads", "100000"], "as NUMBA_NUM_THREADS says" if "NUMBA_NUM_THREADS" in os.environ else "one for each core"),
+    (["--threads", "100000"],
+     "as NUMBA_NUM_THREADS says" if "NUMBA_NUM_THREADS" in os.environ else "one for each core"),
     (["--learning-rate", "nan"], "--learning-rate: must be a number above 0, or points step:value,"),
     (["--gamma", "-1"], "--gamma: must be"),
     (["--gamma", "0:1,0:2"], "--gamma: must be a number of at least 0, or points step:value,step:value,... with"),

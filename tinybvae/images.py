@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,13 +68,13 @@ class Images:
             raise ValueError(f"factor_names must be {len(self.factor_sizes)}, one for each column of the classes, not "
                              f"{len(self.factor_names)}")
         self.binary = True
+        self._count, self.binary = shape[0], True
         self._rows = _bits(blocks, shape)
         if self._rows is None:
-            self.binary = False
-            self._rows = _temporary(blocks, shape, np.float32 if dtype.kind == "f" else np.uint8)
+            self._rows, self.binary = _Grays(blocks, np.float32 if dtype.kind == "f" else np.uint8), False
 
     def __len__(self):
-        return len(self._rows)
+        return self._count
 
     def images(self, index):
         """float32 (N, *image_shape), from 0 to 1, of the images with this index (N,)."""
@@ -212,14 +213,24 @@ def _bits(blocks, shape):
     return rows
 
 
-def _temporary(blocks, shape, dtype):
-    """In a file without a name: what the system has of it in memory, it takes back when it needs to."""
-    with tempfile.TemporaryFile() as file:
+class _Grays:
+    """A number a pixel, in a file without a name, which is gone with the process."""
+
+    def __init__(self, blocks, dtype):
+        self.file, self.dtype, self.lock = tempfile.TemporaryFile(), dtype, threading.Lock()
         for first, block in blocks():
             _require_range(block, first)
-            file.write(np.ascontiguousarray(block, dtype).data)
-        file.flush()
-        return np.memmap(file, dtype, "r", shape=(shape[0], math.prod(shape[1:])))
+            self.file.write(block.reshape(len(block), -1).astype(dtype).data)
+        self.file.flush()
+        self.pixels = block[0].size
+
+    def __getitem__(self, index):
+        rows = np.empty((len(index), self.pixels), self.dtype)
+        with self.lock:
+            for row, i in zip(rows, index.tolist()):
+                self.file.seek(i * row.nbytes)
+                self.file.readinto(row.data)
+        return rows
 
 
 def _require_range(block, first):

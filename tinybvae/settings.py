@@ -142,8 +142,8 @@ def new_run(settings, out, image_shape=DSprites.image_shape):
         if file.name in FILES or file.match("z[0-9]*.gif"):
             raise ValueError(f"--out {out} already holds a run's {file.name}, but no checkpoint.h5: "
                              f"give another folder")
-    model = BetaVAE(settings["latents"], settings["seed"], image_shape=image_shape, architecture=ARCHITECTURES[settings["architecture"]],
-                    negative_slope=settings["negative_slope"])
+    model = BetaVAE(settings["latents"], settings["seed"], image_shape=image_shape,
+                    architecture=ARCHITECTURES[settings["architecture"]], negative_slope=settings["negative_slope"])
     if settings["start"] == "uniform":
         uniform_start(model.parameters, np.random.default_rng(settings["seed"]))
     optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters, learning_rate=settings["learning_rate"],

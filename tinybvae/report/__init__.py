@@ -8,7 +8,7 @@ import numpy as np
 
 from tinybvae import metrics
 from tinybvae.checkpoint import as_json
-from tinybvae.dsprites.sprites import FACTOR_NAMES, SHAPES, alike
+from tinybvae.dsprites.sprites import FACTOR_NAMES, FACTOR_SIZES, SHAPES, alike
 from tinybvae.files import write_atomically
 from tinybvae.kernels import memory
 from tinybvae.losses import gaussian_kl
@@ -68,14 +68,15 @@ def describe(run, sprites):
     mean over sampled images. Raises FloatingPointError if one is not finite.
     """
     classes, means, logvars = metrics.encode_samples(run.model, sprites)
-    names = tuple(getattr(sprites, "factor_names", ()))
+    names, sizes = (tuple(getattr(sprites, f"factor_{what}", ())) for what in ("names", "sizes"))
     kl, _, _ = gaussian_kl(means, logvars)
-    start = nearest(sprites, TRAVERSED) if names == FACTOR_NAMES else 0
+    dsprites = (names, sizes) == (FACTOR_NAMES, FACTOR_SIZES)
+    start = nearest(sprites, TRAVERSED) if dsprites else 0
     mean, logvar = (array[0] for array in run.model.encode(sprites.images([start])))
     if not np.isfinite([kl, np.exp(logvar)]).all():
         raise FloatingPointError(f"the latents are not finite at step {run.step}: try a lower learning rate")
     shares = metrics.known_shares(means, classes)
-    shape = sprites.classes([start])[0, 0] if names == FACTOR_NAMES else None
+    shape = sprites.classes([start])[0, 0] if dsprites else None
     seen = shares if shape is None else _shares_as_seen(means, classes, shares, shape)
     latents = [{"z": d, "factor": factor, "share": share, "variance": float(variance), "kl": float(nats)}
                for d, ((factor, share), variance, nats)
@@ -92,7 +93,7 @@ def describe(run, sprites):
 
 
 def _shares_as_seen(means, classes, shares, shape):
-    """(D, K): what a person would say who sees dSprites' images of one shape, where orientations that look alike are one.
+    """(D, K): what a person would say who sees dSprites of one shape, where orientations that look alike are one.
 
     The shape counts, by the share of it over all images, where a latent tells nothing of images of this one.
     """
