@@ -14,7 +14,6 @@ import tempfile
 import threading
 import zipfile
 from contextlib import contextmanager
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -23,6 +22,17 @@ from tinybvae.files import USER_BLOCK, user_block
 
 BLOCK = 2 ** 24  # bytes of images that are in memory as the file has them, at a time
 SEALED = "tinybvae images 1"  # in the user block of `python -m tinybvae.dsprites`' files: they are checked by digest
+READ_ALL = """
+import h5py, sys
+def read(name, found):
+    if isinstance(found, h5py.Dataset) and found.size and found.ndim:
+        rows, chunk = len(found), (found.chunks or (1,))[0]
+        step = chunk * max(1, int(sys.argv[2]) * rows // (found.nbytes * chunk))
+        for first in range(0, rows, step):
+            found[first:first + step]
+with h5py.File(sys.argv[1], "r", locking=False) as file:
+    file.visititems(read)
+"""
 
 
 class Images:
@@ -63,11 +73,11 @@ class Images:
             raise ValueError("classes must be at least 0")
         self.factor_sizes = tuple(int(size) for size in self._classes.max(axis=0) + 1)
         self.named = names is not None
-        self.factor_names = tuple(names if self.named else (f"factor_{k}" for k in range(len(self.factor_sizes))))
+        names = names if self.named else [f"factor_{k}" for k in range(len(self.factor_sizes))]
+        self.factor_names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
         if len(self.factor_names) != len(self.factor_sizes):
             raise ValueError(f"factor_names must be {len(self.factor_sizes)}, one for each column of the classes, not "
                              f"{len(self.factor_names)}")
-        self.binary = True
         self._count, self.binary = shape[0], True
         self._rows = _bits(blocks, shape)
         if self._rows is None:
@@ -128,7 +138,7 @@ def _npz(path):
 
         def blocks():
             file, shape, columns_first, dtype = start()
-            pixels, size = math.prod(shape[1:]), math.prod(shape[1:]) * dtype.itemsize
+            size = math.prod(shape[1:]) * dtype.itemsize
             with file, tempfile.TemporaryFile() as whole:
                 if columns_first:  # an image's pixels are all over the file
                     while part := file.read(BLOCK):
@@ -187,11 +197,8 @@ def _require_undamaged(path):
             if start != user_block(SEALED, file.read()):
                 raise ValueError("its digest is not that of its content")
             return
-    read_all = ("import h5py, sys; file = h5py.File(sys.argv[1], 'r', locking=False); "
-                "file.visititems(lambda name, found: [found[i:i + 999] for i in range(0, len(found), 999)]"
-                "if isinstance(found, h5py.Dataset) and found.shape else None)")
-    done = subprocess.run([sys.executable, "-c", read_all, path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    if done.returncode < 0:
+    done = subprocess.run([sys.executable, "-c", READ_ALL, path, str(BLOCK)], capture_output=True)
+    if done.returncode not in (0, 1):  # 1: an exception, which will be raised here, too
         raise ValueError("HDF5 does not survive reading it")
 
 
