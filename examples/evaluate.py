@@ -7,7 +7,7 @@ import numpy as np
 
 import tinybvae as tb
 from tinybvae.files import write_atomically
-from tinybvae.commandline import Parser, path
+from tinybvae.commandline import Parser, path, say
 from tinybvae.report import dead_text, factors_text
 
 NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
@@ -49,12 +49,12 @@ def main():
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
     for name, score in scores.items():
-        print(f"{tb.metrics.NAMES[name]:10} {score:.3f}")
-    print(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats" for name, nats in found.items()))
-    print(dead_text(units))
+        say(f"{tb.metrics.NAMES[name]:10} {score:.3f}")
+    say(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats" for name, nats in found.items()))
+    say(dead_text(units))
     for line in factors_text(constant, bool(scores)):
-        print(line)
-    print(f"see {out}")
+        say(line)
+    say(f"see {out}")
 
 
 if __name__ == "__main__":

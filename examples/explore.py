@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import tinybvae as tb
-from tinybvae.commandline import Parser, path
+from tinybvae.commandline import Parser, path, say
 from tinybvae.report import summary
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"  # by examples/train_dsprites.py --preset sharp
@@ -27,7 +27,7 @@ def main():
         measured = tb.write_report(run, sprites, out, f"python {shlex.join(sys.argv)}")
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
-    print(f"{summary(measured)}\nsee {out / 'report.html'}")
+    say(f"{summary(measured)}\nsee {out / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -165,3 +165,10 @@ def test_data_that_does_not_fit(tmp_path, refusal):
     assert "must be multiples of 16, not 5×3" in refusal(train, "--data", small, "--out", tmp_path / "run",
                                                          "--batch-size", 5)
     assert not (tmp_path / "run").exists()
+
+
+def test_hdf5_that_ends_the_process_which_reads_it(tmp_path, monkeypatch):
+    path = write(tmp_path / "own.hdf5", FORMS["bits"][0])
+    monkeypatch.setattr(images, "READ_ALL", "import os; os.abort()")
+    with pytest.raises(ValueError, match="own.hdf5: .*HDF5 does not survive reading it"):
+        tb.load_data(path)

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from tinybvae.commandline import Parser, path
+from tinybvae.commandline import Parser, path, say
 from tinybvae.dsprites import DSprites
 from tinybvae.dsprites.sprites import SIZE
 from tinybvae.files import USER_BLOCK, user_block, write_atomically
@@ -58,7 +58,7 @@ def main():
         write_atomically(target, data)
     except (ValueError, MemoryError, OSError) as error:
         parser.error(f"argument --write: {error}")
-    print(f"{len(sprites)} images, {len(data) / 1e6:.1f} MB")
+    say(f"{len(sprites)} images, {len(data) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
