@@ -223,3 +223,64 @@ def test_factors_that_do_not_vary_count_in_no_score():
     for score in metrics.scores, metrics.factor_vae_score, metrics.beta_vae_score, metrics.dci:
         with pytest.raises(ValueError, match="no factor varies"):
             score(codes, np.ones((N, 3), int))
+
+
+@pytest.mark.parametrize("codes, classes, message", [
+    (PERFECT, DRAWN + .5, "classes must be integers, not float64"),
+    (PERFECT, DRAWN[:-1], r"codes must be \(N, D\) and classes \(N, K\), of N ≥ 1 samples, not \(6000, 3\) and \(5999, 3\)"),
+    (PERFECT[:, 0], DRAWN, r"not \(6000,\) and"),
+    (PERFECT, DRAWN[:, 0], r"and \(6000,\)"),
+    (PERFECT[:0], DRAWN[:0], "of N ≥ 1 samples"),
+    (np.where(PERFECT > 0, np.nan, PERFECT), DRAWN, "codes must be finite real numbers"),
+], ids=["real classes", "fewer classes", "one code", "one factor", "no samples", "NaN"])
+def test_samples_that_do_not_fit(codes, classes, message):
+    for score in (metrics.mutual_information, metrics.known_shares, metrics.scores, metrics.factor_vae_score,
+                  metrics.beta_vae_score, metrics.separated_predictability, metrics.dci):
+        with pytest.raises(ValueError, match=message):
+            score(codes, classes)
+
+
+class Own:
+    """The least that a data set needs, three factors, and what it says of their classes."""
+
+    factor_names, factor_sizes = ("a", "b", "c"), SIZES
+
+    def __init__(self, classes):
+        self.classes = lambda index: classes[index]
+
+    def __len__(self):
+        return 100
+
+    def images(self, index):
+        return np.random.default_rng(0).integers(0, 2, (len(index), 16, 16, 1))
+
+
+@pytest.mark.parametrize("classes, message", [
+    (DRAWN / 2, r"classes must be integers of shape \(10000, 3\), a column for each of a, b, c, not float64"),
+    (DRAWN[:, :2], r"not int64 of \(10000, 2\)"),
+    (DRAWN * 2, r"classes must lie in 0 … size − 1, sizes \(3, 6, 8\)"), (-DRAWN, "classes must lie in")])
+def test_classes_that_are_not_as_the_data_says(classes, message):
+    model = tb.BetaVAE(2, image_shape=(16, 16, 1))
+    for use in metrics.evaluate, metrics.encode_samples:
+        with pytest.raises(ValueError, match=message):
+            use(model, Own(classes))
+    with pytest.raises(ValueError, match=message):
+        metrics.constant_factors(Own(classes))
+
+
+def test_data_without_factors(monkeypatch):
+    model, data = tb.BetaVAE(2, image_shape=(16, 16, 1)), Own(DRAWN)
+    monkeypatch.delattr(Own, "factor_names")
+    assert metrics.evaluate(model, data) == {} and metrics.constant_factors(data) == []
+    shares = metrics.known_shares(NOISE, np.zeros((N, 0), int))
+    assert shares.shape == (4, 0)
+    assert metrics.name_latents(shares, [1, 0, 1, 1], ()) == [("used", 0), ("unused", 0), ("used", 0), ("used", 0)]
+
+
+def test_a_report_of_ones_own_data(tmp_path):
+    """Any object with images, classes and factor_names will do, and no sizes."""
+    model = tb.BetaVAE(2, image_shape=(16, 16, 1))
+    run = tb.Run(model, None, np.random.default_rng(0))
+    measured = tb.write_report(run, Own(DRAWN), tmp_path, "mine")
+    assert {*measured["shares"]} == {"a", "b", "c"} and measured["shape"] is None and measured["mig"] < .1
+    assert "MIG, over all images" in (tmp_path / "report.html").read_text(encoding="utf-8")
