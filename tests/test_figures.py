@@ -126,6 +126,15 @@ def test_curves_show_a_capacity_if_there_is_one(axes, capacity, lines):
     assert len(axes([[0, *row], [10, *row]])[1].lines) == lines
 
 
+def test_many_latents_leave_room_for_their_curves(monkeypatch):
+    monkeypatch.setattr(figures, "png", lambda figure: figure.axes)
+    D, columns = 40, ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(40)), "dead_a"]
+    history = [[step, 9., 8., D, np.nan, *np.ones(D), 0] for step in (0, 10)]
+    kl = figures.curves(history, columns, range(D), [f"z{d}" for d in range(D)], {"a": 32})[1]
+    assert [text.get_text() for text in kl.texts][-2:] == ["z15", "and 24 more"]
+    assert all(text.xy[1] < kl.get_ylim()[1] for text in kl.texts)
+
+
 def test_curves_stack_the_latents_and_count_units(axes):
     _, kl, dead = axes([[0, 9., 8., 3., 0., 1., 2., 2, 8], [10, 9., 8., 5., 0., 1., 4., 2, 16]])
     lower, upper = (area.get_paths()[0].vertices for area in kl.collections)
