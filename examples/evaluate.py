@@ -40,6 +40,8 @@ def main():
     try:
         if out.suffix != ".json":  # it would be overwritten, and may be a checkpoint
             raise ValueError(f"--out {out}: give a name that ends in .json")
+        if not out.parent.is_dir():
+            raise ValueError(f"--out {out}: there is no folder {out.parent}")
         model, sprites = tb.load_model(options.checkpoint), tb.load_data(options.data)
         scores = tb.metrics.evaluate(model, sprites)
         found, units = losses(model, sprites), tb.metrics.dead_units(model, sprites)

@@ -58,6 +58,8 @@ def train(lock):
     say(f"{command(settings)} --out {shlex.quote(str(out))}\n{len(sprites)} images")
 
     # 2. What happens every now and then: scores, when they are due or at the end; the checkpoint; the report.
+    measured = {}
+
     def save_and_report(run):
         every = settings["checkpoint_every"] * (settings["evaluate_every"] or math.inf)
         run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
@@ -71,8 +73,9 @@ def train(lock):
                 raise
             say(f"step {run.step}: could not write {checkpoint} ({error}): the last one stays, the next one tries again")
         try:
-            tb.write_report(run, sprites, out, command(settings))
+            measured.update(tb.write_report(run, sprites, out, command(settings)))
         except OSError as error:  # pictures are not worth a run
+            measured.update(describe(run, sprites))
             say(f"step {run.step}: {error}; the next report tries again")
 
     # 3. Training.
@@ -85,7 +88,7 @@ def train(lock):
                        f"with --learning-rate at another rate\n")
 
     # 4. What it found.
-    say(f"\n{summary(describe(run, sprites)[-1])}\n"
+    say(f"\n{summary(measured)}\n"
         f"{(time.perf_counter() - start) / 60:.1f} minutes; see {out / 'report.html'}")
     if not finished:
         say(f"stopped early; go on with: python {shlex.join([*sys.argv, *([] if options.resume else ['--resume'])])}")

@@ -22,10 +22,10 @@ from tinybvae.checkpoint import newest_of
 from tinybvae.dsprites.__main__ import hdf5
 
 ROOT = Path(__file__).parent.parent
-SMALL = ["--steps", "40", "--checkpoint-every", "4", "--batch-size", "8", "--latents", "3"]
-MOMENTS = {"a step": ("tinybvae.training", "_step", 40, .05),  # in one of so many calls, within these seconds
-           "a checkpoint's write": ("tinybvae.checkpoint", "write_atomically", 5, .02),
-           "drawing": ("tinybvae", "write_report", 4, 1.5)}
+SMALL = ["--steps", "9", "--checkpoint-every", "3", "--evaluate-every", "2", "--batch-size", "8", "--latents", "3"]
+MOMENTS = {"a step": ("tinybvae.training", "_step", 9, .05),  # in one of so many calls, within these seconds
+           "a checkpoint's write": ("tinybvae.checkpoint", "write_atomically", 4, .02),
+           "drawing": ("tinybvae", "write_report", 3, 1)}
 CHILD = """
 import importlib, os, runpy, signal, sys, threading, time
 module, name, call, seconds, script, *sys.argv[1:] = sys.argv[1:]
@@ -63,7 +63,7 @@ def kill(folder, kills, seed=0):
     """{moment: how often a run was killed there}; how many runs that took to their ends."""
     rng, counts, runs = np.random.default_rng(seed), Counter(), 0
     data = folder / "data.npz"
-    np.savez(data, imgs=rng.integers(0, 256, (30, 16, 16), np.uint8))
+    np.savez(data, imgs=rng.integers(0, 256, (30, 16, 16), np.uint8), latents_classes=np.arange(30)[:, None] // 10)
     (folder / "alone").mkdir()
     code, errors = start(folder / "alone", data)
     assert code == 0, errors

@@ -7,14 +7,26 @@ import pytest
 
 
 @pytest.fixture
-def refusal(monkeypatch, capsys):
-    """A function of a command's `main` and its options: the line with which it refuses them, in this process."""
-    def line(main, *options):
+def call(monkeypatch, capsys):
+    """A function of a command's `main` and its options: exit status, output and complaints, in this process."""
+    def called(main, *options):
         monkeypatch.setattr(sys, "argv", ["command", *map(str, options)])
-        with pytest.raises(SystemExit) as stopped, warnings.catch_warnings():
-            warnings.simplefilter("error")  # a user would see it: a second line
-            main()
-        output, errors = capsys.readouterr()
-        assert stopped.value.code == 2 and errors.count("\n") == 1 and not output, output + errors
+        status = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a user would see it
+            try:
+                main()
+            except SystemExit as stopped:
+                status = stopped.code
+        return status, *capsys.readouterr()
+    return called
+
+
+@pytest.fixture
+def refusal(call):
+    """A function of a command's `main` and its options: the line with which it refuses them."""
+    def line(main, *options):
+        status, output, errors = call(main, *options)
+        assert status == 2 and errors.count("\n") == 1 and not output, output + errors
         return errors
     return line

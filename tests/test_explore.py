@@ -33,10 +33,9 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def test_evaluate(checkpoint, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(checkpoint)])
-    evaluate.main()
-    printed = capsys.readouterr().out
+def test_evaluate(checkpoint, call):
+    status, printed, _ = call(evaluate.main, checkpoint)
+    assert status == 0
     scores = json.loads(checkpoint.with_suffix(".scores.json").read_text())
     model, sprites = tb.load_model(checkpoint), tb.DSprites()
     assert tb.metrics.evaluate(model, sprites).items() <= scores.items()

@@ -125,37 +125,32 @@ def test_what_is_refused(tmp_path, name, message):
         tb.load_data(write(tmp_path / name, *WRONG[message]))
 
 
-def command(main, monkeypatch, *options):
-    monkeypatch.setattr(sys, "argv", ["command", *map(str, options)])
-    main()
-
-
-@pytest.mark.parametrize("classes", [None, np.zeros((20, 2), int), np.arange(40).reshape(20, 2) // 3],
-                         ids=["no factors", "none that vary", "factors"])
-def test_they_train_and_are_looked_at(tmp_path, monkeypatch, capsys, classes):
+@pytest.mark.parametrize("classes", [None, np.arange(40).reshape(20, 2) // 3], ids=["no factors", "factors"])
+def test_they_train(tmp_path, call, classes):
     pixels = RNG.integers(0, 256, (20, 16, 32, 3), np.uint8)
     path, out = write(tmp_path / "own.npz", pixels, classes), tmp_path / "run"
-    command(train, monkeypatch, "--data", path, "--out", out, "--steps", 3, "--batch-size", 5, "--latents", 2)
-    measured, text = json.loads((out / "metrics.json").read_text()), capsys.readouterr().out
-    page = (out / "report.html").read_text(encoding="utf-8")
-    scored = classes is not None and classes.any()
-    assert (measured["mig"] is not None) == bool(measured["scores"]) == ("FactorVAE" in text) == scored
+    status, text, _ = call(train, "--data", path, "--out", out, "--steps", 3, "--batch-size", 5, "--latents", 2)
+    page, measured = (out / "report.html").read_text(encoding="utf-8"), json.loads((out / "metrics.json").read_text())
+    scored = classes is not None
+    assert status == 0 and (measured["mig"] is not None) == bool(measured["scores"]) == ("FactorVAE" in text) == scored
     assert measured["shape"] is None and "ellipse" not in page and "Orientation" not in page
     for said in (text, page):
         assert ("no factor varies, or none is known" in said) == (not scored)
     assert {latent["factor"] for latent in measured["latents"]} <= (
-        {"factor_0", "factor_1", "mixed", "unused"} if classes is not None else {"used", "unused"})
+        {"factor_0", "factor_1", "mixed", "unused"} if scored else {"used", "unused"})
     assert imageio.imread(out / "z0.gif")[0, :32, 2:66].std(axis=2).max() > 1  # in colour
+    run = tb.load(out / "checkpoint.h5")
+    assert run.model.image_shape == (16, 32, 3) and len(run.history) == 1
 
-    model = tb.load_model(out / "checkpoint.h5")
-    assert model.image_shape == (16, 32, 3) and len(tb.load(out / "checkpoint.h5").history) == 1
-    if scored:  # which takes its time
-        return
-    command(evaluate, monkeypatch, out / "checkpoint.h5", "--data", path)
-    assert "no factor varies" in capsys.readouterr().out
-    command(explore, monkeypatch, out / "checkpoint.h5", "--data", path, "--out", tmp_path / "explored")
-    command(train, monkeypatch, "--out", out, "--steps", 4, "--resume")
-    assert tb.load(out / "checkpoint.h5").step == 4
+
+def test_they_are_looked_at(tmp_path, call):
+    """And factors that do not vary are none."""
+    path, file = write(tmp_path / "own.npz", FORMS["gray"][0], np.zeros((7, 2), int)), tmp_path / "checkpoint.h5"
+    tb.save(tb.Run(tb.BetaVAE(2, image_shape=(16, 32, 3)), None, RNG), file)
+    status, text, _ = call(evaluate, file, "--data", path)
+    assert status == 0 and "no factor varies" in text and "MIG" not in text
+    status, text, _ = call(explore, file, "--data", path, "--out", tmp_path / "explored")
+    assert status == 0 and "report.html" in text and (tmp_path / "explored/z1.gif").exists()
 
 
 def test_data_that_does_not_fit(tmp_path, refusal):

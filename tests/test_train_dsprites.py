@@ -1,13 +1,11 @@
-"""examples/train_dsprites.py as a user runs it: its outputs, killed and resumed, and given wrong input."""
+"""examples/train_dsprites.py as a user runs it: its outputs, interrupted and resumed, and given wrong input."""
 
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -45,7 +43,7 @@ def quick(tmp_path_factory):
     """Options for a run of seconds: on small images, without factors, so that there is nothing to score."""
     path = tmp_path_factory.mktemp("data") / "own.npz"
     np.savez(path, imgs=np.random.default_rng(0).integers(0, 2, (30, 16, 16), np.uint8))
-    return [*SMALL, "--data", path]
+    return [*SMALL, "--latents", "2", "--data", path]
 
 
 @pytest.fixture(scope="module")
@@ -140,23 +138,6 @@ def test_a_run_is_not_overwritten(finished):
     assert content(out) == before
 
 
-def test_killed_and_resumed_is_uninterrupted(tmp_path, finished):
-    out = tmp_path / "run"
-    for step in (0, 2):
-        process = subprocess.Popen([*COMMAND, *SMALL, "--steps", "100000", "--checkpoint-every", "1",
-                                    "--evaluate-every", "100000", "--out", out, *(["--resume"] if step else [])],
-                                   env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-        while not (out / "checkpoint.h5").exists() or tb.load(out / "checkpoint.h5").step < step:
-            assert process.poll() is None
-            time.sleep(.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert 2 <= tb.load(out / "checkpoint.h5").step < 25
-    done = run("--resume", "--out", out, "--steps", 25, "--checkpoint-every", 10, "--evaluate-every", 2)
-    assert done.returncode == 0, done.stderr
-    assert content(out) == content(finished[0])
-
-
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, quick):
     process = subprocess.Popen([*COMMAND, *quick, "--steps", "100000", "--out", tmp_path], env=ENVIRONMENT,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -184,15 +165,15 @@ def test_a_hostile_place_ends_no_run(tmp_path, quick):
     text, errors = process.communicate()
     assert process.returncode == 0 and not errors, errors
     assert text.count(b"could not write report.html") == 2 and b"tries again" in text and b"gr??e-?" in text
-    assert tb.load(out / "checkpoint.h5").step == 11 and (out / "z5.gif").exists()
+    assert tb.load(out / "checkpoint.h5").step == 11 and (out / "z1.gif").exists()
 
 
 def test_nobody_reads_what_it_prints(tmp_path, quick):
-    process = subprocess.Popen([*COMMAND, *quick, "--steps", "11", "--out", tmp_path],
+    process = subprocess.Popen([*COMMAND, *quick, "--steps", "1", "--out", tmp_path],
                                env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert process.stderr.read() == b"" and process.wait() == 0
-    assert tb.load(tmp_path / "checkpoint.h5").step == 11
+    assert tb.load(tmp_path / "checkpoint.h5").step == 1
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
@@ -201,7 +182,7 @@ def test_help_in_any_terminal(encoding):
     assert done.returncode == 0 and b"--capacity" in done.stdout and not done.stderr
 
 
-def test_a_full_disk_at_a_checkpoint(tmp_path, monkeypatch, capsys, quick):
+def test_a_full_disk_at_a_checkpoint(tmp_path, monkeypatch, call, quick):
     calls = []
 
     def full(run, path, keep):
@@ -212,21 +193,17 @@ def test_a_full_disk_at_a_checkpoint(tmp_path, monkeypatch, capsys, quick):
 
     save = tb.save
     monkeypatch.setattr(tb, "save", full)
-    monkeypatch.setattr(sys, "argv", ["command", *map(str, quick), "--steps", "12", "--out", str(tmp_path / "run")])
-    main()
-    assert calls == [0, 10, 12] and "step 10: could not write" in capsys.readouterr().out
+    status, text, _ = call(main, *quick, "--steps", 11, "--out", tmp_path / "run")
+    assert status == 0 and calls == [0, 10, 11] and "step 10: could not write" in text
 
 
-def test_options_reach_the_run(tmp_path):
+def test_options_reach_the_run(tmp_path, quick):
     """And with nothing to resume, --resume starts afresh."""
-    index = np.arange(0, 700_000, 10_000)
-    classes = np.insert(tb.DSprites().classes(index), 0, 0, axis=1)
-    np.savez(tmp_path / "some.npz", imgs=tb.DSprites().images(index)[..., 0].astype(np.uint8), latents_classes=classes)
-    done = run("--preset", "burgess2018", "--objective", "beta", "--beta", "0:3,9:30", "--learning-rate", 1e-30,
-               "--eps", "5:.5", "--seed", 7, "--steps", 1, "--batch-size", 5, "--latents", 2,
-               "--data", tmp_path / "some.npz", "--threads", 1, "--resume", "--out", tmp_path / "run")
-    assert done.returncode == 0 and "nothing to resume" in done.stdout and "70 images" in done.stdout, done.stderr
-    back, start = tb.load(tmp_path / "run/checkpoint.h5"), tb.BetaVAE(2, seed=7)
+    done = run(*quick, "--preset", "burgess2018", "--objective", "beta", "--beta", "0:3,9:30", "--learning-rate", 1e-30,
+               "--eps", "5:.5", "--seed", 7, "--steps", 1, "--batch-size", 5, "--latents", 2, "--threads", 1,
+               "--resume", "--out", tmp_path)
+    assert done.returncode == 0 and "nothing to resume" in done.stdout and "30 images" in done.stdout, done.stderr
+    back, start = tb.load(tmp_path / "checkpoint.h5"), tb.BetaVAE(2, seed=7, image_shape=(16, 16, 1))
     for name, p in start.parameters.items():
         np.testing.assert_allclose(back.model.parameters[name], p, atol=1e-20)
     (_, total, reconstruction, kl, *_), = back.history
@@ -300,15 +277,15 @@ def test_a_damaged_checkpoint_stays_as_it_is(tmp_path, refusal):
     assert content(tmp_path) == {"checkpoint.h5": b"tinybvae checkpoint 1\nand no more"}
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path, finished):
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path, call, quick):
     out = tmp_path / "run"
-    shutil.copytree(finished[0], out)
-    torn = (out / "checkpoint.h5").read_bytes()[:-100]
+    assert call(main, *quick, "--steps", 11, "--out", out)[0] == 0
+    whole = content(out)
+    torn = whole["checkpoint.h5"][:-100]
     (out / "checkpoint.h5").write_bytes(torn)
-    done = run("--resume", "--out", out)
-    assert done.returncode == 0 and "going on from the one before it, at step 20" in done.stdout, done.stderr
-    assert (out / "checkpoint.damaged.h5").read_bytes() == torn
-    assert {**content(finished[0]), "checkpoint.damaged.h5": torn} == content(out)
+    status, text, _ = call(main, "--resume", "--out", out)
+    assert status == 0 and "going on from the one before it, at step 10" in text
+    assert {**whole, "checkpoint.damaged.h5": torn} == content(out)
 
 
 def test_two_damaged_checkpoints_stay_as_they_are(tmp_path, refusal):
@@ -334,11 +311,11 @@ def test_results_without_a_checkpoint_stay_as_they_are(tmp_path, refusal):
 
 
 @pytest.mark.parametrize("steps, rate", [(25, "1e30"), (1, "1e4")])
-def test_divergence_keeps_the_last_good_checkpoint(tmp_path, quick, steps, rate):
+def test_divergence_keeps_the_last_good_checkpoint(tmp_path, call, quick, steps, rate):
     """From which the run goes on at another rate."""
-    done = run(*quick, "--steps", steps, "--learning-rate", rate, "--out", tmp_path)
-    assert done.returncode == 1 and "try a lower learning rate" in done.stderr and done.stderr.count("\n") == 1
+    status, _, errors = call(main, *quick, "--steps", steps, "--learning-rate", rate, "--out", tmp_path)
+    assert status == 1 and "try a lower learning rate" in errors and errors.count("\n") == 1
     assert tb.load(tmp_path / "checkpoint.h5").step == 0
-    done = run("--resume", "--learning-rate", "1e-4", "--steps", 1, "--out", tmp_path)
-    assert done.returncode == 0 and "--learning-rate 0.0001 " in done.stdout, done.stderr
+    status, text, _ = call(main, "--resume", "--learning-rate", "1e-4", "--steps", 1, "--out", tmp_path)
+    assert status == 0 and "--learning-rate 0.0001 " in text
     assert tb.load(tmp_path / "checkpoint.h5").step == 1

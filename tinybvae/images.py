@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 import zipfile
 from contextlib import contextmanager
 
@@ -225,6 +226,7 @@ class _Grays:
 
     def __init__(self, blocks, dtype):
         self.file, self.dtype, self.lock = tempfile.TemporaryFile(), dtype, threading.Lock()
+        weakref.finalize(self, self.file.close)
         for first, block in blocks():
             _require_range(block, first)
             self.file.write(block.reshape(len(block), -1).astype(dtype).data)

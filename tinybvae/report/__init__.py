@@ -23,11 +23,12 @@ FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "trav
 def write_report(run, sprites, folder, command):
     """Write FILES and z0.gif … into `folder`: each is replaced whole, and the same run gives the same bytes.
 
-    Without a history there are no curves. `command` is shown as what made the run. Returns the metrics. Raises OSError
-    if some files could not be drawn or written, whatever the reason, once all others are there.
+    Without a history there are no curves. `command` is shown as what made the run. Returns what `describe` found.
+    Raises OSError if some files could not be drawn or written, whatever the reason, once all others are there.
     """
-    model, rng = run.model, np.random.default_rng(0)
-    mean, latents, measured = describe(run, sprites)
+    model, rng, measured = run.model, np.random.default_rng(0), describe(run, sprites)
+    latents = measured["latents"]
+    mean = np.array([latent["mean"] for latent in latents])
     memory.release()  # most of what training needed: pictures need memory of other sizes
     order = [latent["z"] for latent in sorted(latents, key=lambda latent: -latent["kl"])]
     labels = [f"z{d} {latents[d]['factor']}\n{latents[d]['kl']:.2f} nats" for d in order]
@@ -61,11 +62,11 @@ def write_report(run, sprites, folder, command):
 
 
 def describe(run, sprites):
-    """The means (D,) that traversals start from, the latent table [{"z": 0, …}, …], and all that metrics.json holds.
+    """What metrics.json holds: {"latents": [{"z": 0, …}, …], …}.
 
-    Of each latent: the factor it knows most of, and that share, as `_shares_as_seen` has it; its posterior variance at
-    the image that traversals start from, of dSprites the one of TRAVERSED, or else the first; its KL in nats, in the
-    mean over sampled images. Raises FloatingPointError if one is not finite.
+    Of each latent: the factor it knows most of, and that share, as `_shares_as_seen` has it; its posterior mean and
+    variance at the image that traversals start from, of dSprites the one of TRAVERSED, or else the first; its KL in
+    nats, in the mean over sampled images. Raises FloatingPointError if one is not finite.
     """
     classes, means, logvars = metrics.encode_samples(run.model, sprites)
     names, sizes = (tuple(getattr(sprites, f"factor_{what}", ())) for what in ("names", "sizes"))
@@ -78,12 +79,13 @@ def describe(run, sprites):
     shares = metrics.known_shares(means, classes)
     shape = sprites.classes([start])[0, 0] if dsprites else None
     seen = shares if shape is None else _shares_as_seen(means, classes, shares, shape)
-    latents = [{"z": d, "factor": factor, "share": share, "variance": float(variance), "kl": float(nats)}
-               for d, ((factor, share), variance, nats)
-               in enumerate(zip(metrics.name_latents(seen, kl, names), np.exp(logvar), kl))]
+    named = metrics.name_latents(seen, kl, names)
+    latents = [{"z": d, "factor": factor, "share": share, "mean": at, "variance": variance, "kl": nats}
+               for d, ((factor, share), at, variance, nats)
+               in enumerate(zip(named, mean.tolist(), np.exp(logvar).tolist(), kl.tolist()))]
     constant = metrics.constant_factors(sprites)
     last = dict(zip(run.history_columns, run.history[-1])) if run.history else {}
-    return mean, latents, {
+    return {
         "step": run.step, "mig": metrics.mutual_information_gap(shares) if len(constant) < len(names) else None,
         "kl": float(kl.sum()), "reconstruction": last.get("reconstruction"),
         "shape": None if shape is None else SHAPES[shape], "latents": latents,
@@ -104,7 +106,7 @@ def _shares_as_seen(means, classes, shares, shape):
 
 
 def summary(measured):
-    """What `write_report` returns, as text: a line a latent, by KL, then the last scores."""
+    """What `describe` found, as text: a line a latent, by KL, then the last scores."""
     lines = [f"{'z':>3}  {'factor':12} share  variance  KL (nats)"]
     if measured["shape"]:
         lines[0] += f"    factors as in images of the {measured['shape']}"
