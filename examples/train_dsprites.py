@@ -71,7 +71,7 @@ def train(lock):
         except OSError as error:  # there may be room again by the next one
             if run.step >= settings["steps"]:
                 raise
-            say(f"step {run.step}: could not write {checkpoint} ({error}): the last one stays, the next one tries again")
+            say(f"step {run.step}: could not write {checkpoint} ({error}): the one before stays, the next tries again")
         try:
             measured.update(tb.write_report(run, sprites, out, command(settings)))
         except OSError as error:  # pictures are not worth a run

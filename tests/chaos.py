@@ -122,7 +122,9 @@ def damage(folder, count, seed=0):
         if i < 3:
             counts[path.name] = Counter()
         whole = path.read_bytes()
-        wanted, bad = look(path), damaged(whole, rng)
+        wanted, bad = look(path), whole
+        while bad == whole:
+            bad = damaged(whole, rng)
         path.write_bytes(bad)
         try:
             found = look(path)

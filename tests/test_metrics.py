@@ -227,7 +227,8 @@ def test_factors_that_do_not_vary_count_in_no_score():
 
 @pytest.mark.parametrize("codes, classes, message", [
     (PERFECT, DRAWN + .5, "classes must be integers, not float64"),
-    (PERFECT, DRAWN[:-1], r"codes must be \(N, D\) and classes \(N, K\), of N ≥ 1 samples, not \(6000, 3\) and \(5999, 3\)"),
+    (PERFECT, DRAWN[:-1], r"codes must be \(N, D\) and classes \(N, K\), of N ≥ 1 samples, "
+                          r"not \(6000, 3\) and \(5999, 3\)"),
     (PERFECT[:, 0], DRAWN, r"not \(6000,\) and"),
     (PERFECT, DRAWN[:, 0], r"and \(6000,\)"),
     (PERFECT[:0], DRAWN[:0], "of N ≥ 1 samples"),
