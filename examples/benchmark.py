@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 
 import tinybvae as tb
 from tinybvae import kernels
+from tinybvae.commandline import Parser, path, positive_int, say, thread_count
 from tinybvae.files import write_atomically
-from tinybvae.commandline import Parser, path, positive_int, thread_count
 from tinybvae.report.figures import png
 
 try:
@@ -59,23 +59,25 @@ def main():
     try:
         if out.suffix != ".png":
             raise ValueError(f"--out {out}: give a name that ends in .png")
+        if out.is_dir():
+            raise ValueError(f"--out {out} is a folder: give a file")
         out.parent.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         parser.error(str(error))
 
-    print(f"{processor()}, {os.cpu_count()} CPUs; Python {platform.python_version()}, NumPy {np.__version__}, "
+    say(f"{processor()}, {os.cpu_count()} CPUs; Python {platform.python_version()}, NumPy {np.__version__}, "
           f"Numba {numba.__version__}, {f'PyTorch {torch.__version__}' if torch else 'no PyTorch to compare with'}\n")
     sgemm = {threads: sgemm_rate(threads) for threads in arguments.threads}
-    print("| kernel, 32 → 32 channels, 32×32 pixels, batch 64 | threads | ms | GFLOP/s | of sgemm |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    say("| kernel, 32 → 32 channels, 32×32 pixels, batch 64 | threads | ms | GFLOP/s | of sgemm |")
+    say("| --- | ---: | ---: | ---: | ---: |")
     for threads in arguments.threads:
         for name, seconds, flop in time_kernels(threads, arguments.rounds):
-            print(f"| {name} | {threads} | {1e3 * seconds:.2f} | {flop / seconds / 1e9:.0f} "
+            say(f"| {name} | {threads} | {1e3 * seconds:.2f} | {flop / seconds / 1e9:.0f} "
                   f"| {flop / seconds / sgemm[threads]:.0%} |")
 
-    print(f"\n| threads | batch | {' | '.join(f'{name}, ms' for name in NAMES)} | images/s | convolutions, of sgemm |"
+    say(f"\n| threads | batch | {' | '.join(f'{name}, ms' for name in NAMES)} | images/s | convolutions, of sgemm |"
           f"{' times as fast as PyTorch |' if RIVALS else ''}")
-    print("|" + " ---: |" * (len(NAMES) + 4 + bool(RIVALS)))
+    say("|" + " ---: |" * (len(NAMES) + 4 + bool(RIVALS)))
     results = {}
     for threads in arguments.threads:
         for batch in arguments.batches:
@@ -85,9 +87,12 @@ def main():
                    f"{flop / seconds[OURS] / sgemm[threads]:.0%}"]
             if RIVALS:
                 row.append(f"{min(seconds[name] for name in RIVALS) / seconds[OURS]:.2f}")
-            print(f"| {' | '.join(map(str, row))} |", flush=True)
-    write_atomically(out, draw(results, arguments.threads, arguments.batches))
-    print(f"\nsee {out}")
+            say(f"| {' | '.join(map(str, row))} |")
+    try:
+        write_atomically(out, draw(results, arguments.threads, arguments.batches))
+    except OSError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    say(f"\nsee {out}")
 
 
 def powers_of_two(most):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 import tinybvae as tb
-from tinybvae.files import write_atomically
 from tinybvae.commandline import Parser, path, say
+from tinybvae.files import write_atomically
 from tinybvae.report import dead_text, factors_text
 
 NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
@@ -36,8 +36,8 @@ def main():
     parser.add_argument("--out", type=path, metavar="FILE",
                         help="a .json (default: the checkpoint's name, with .scores.json)")
     options = parser.parse_args()
-    out = Path(options.out or Path(options.checkpoint).with_suffix(".scores.json"))
     try:
+        out = Path(options.out or Path(options.checkpoint).with_suffix(".scores.json"))
         if out.suffix != ".json":  # it would be overwritten, and may be a checkpoint
             raise ValueError(f"--out {out}: give a name that ends in .json")
         if not out.parent.is_dir():

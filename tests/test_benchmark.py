@@ -35,7 +35,8 @@ def test_wrong_arguments(arguments, message, tmp_path, refusal):
 
 def test_the_picture_replaces_nothing_else(tmp_path, refusal):
     (tmp_path / "notes.txt").write_text("mine")
-    for out, message in [("notes.txt", "ends in .png"), ("notes.txt/speed.png", "notes.txt")]:
+    (tmp_path / "a.png").mkdir()
+    for out, message in [("notes.txt", "ends in .png"), ("notes.txt/speed.png", "notes.txt"), ("a.png", "is a folder")]:
         assert message in refusal(benchmark.main, "--out", tmp_path / out)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

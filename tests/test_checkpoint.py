@@ -43,6 +43,16 @@ def test_everything_comes_back(tmp_path, options):
     assert path.read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
+def test_settings_that_json_does_not_have(tmp_path):
+    run = small_run()
+    run.settings = {"steps": np.int16(3), "rates": np.ones(2, np.float32), "data": tmp_path}
+    with pytest.raises(ValueError, match="cannot be stored: JSON has no PosixPath|WindowsPath"):
+        tb.save(run, tmp_path / "a.h5")
+    run.settings["data"] = str(tmp_path)
+    tb.save(run, tmp_path / "a.h5")
+    assert tb.load(tmp_path / "a.h5").settings == {"steps": 3, "rates": [1, 1], "data": str(tmp_path)}
+
+
 def test_load_model(tmp_path):
     run, images = small_run(), np.ones((2, 16, 16, 1))
     tb.save(run, tmp_path / "a.h5")

@@ -97,6 +97,7 @@ def test_wrong_input(checkpoint, tmp_path, refusal, main):
     (tmp_path / "notes.txt").write_text("mine")
     for options, message in [
             ([tmp_path / "none.h5"], "none.h5: no such checkpoint file"),
+            (["."], "."),
             ([tmp_path / "notes.txt"], "notes.txt: not a tinybvae checkpoint"),
             ([checkpoint, "--data", tmp_path / "notes.txt"], "notes.txt: neither a whole .npz nor"),
             ([checkpoint, "--out", tmp_path / "notes.txt/there.json"], "notes.txt")]:

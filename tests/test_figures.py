@@ -156,6 +156,7 @@ def test_a_users_style_changes_no_picture_and_stays(monkeypatch):
 
     def draw():
         return [figures.reconstructions(Mirror(), images, np.zeros((5, 3))),
+                figures.traversals(Mirror(), MEAN, [1], [r"a factor named $\frac{$"]),
                 figures.traversal_gif(Mirror(), MEAN, [1], ["one"])]
 
     plain = draw()

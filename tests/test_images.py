@@ -1,6 +1,8 @@
 """Images of your own: every form in which a file may hold them, with factors and without, and what is refused."""
 
 import json
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -76,8 +78,31 @@ def test_factors(tmp_path, name):
     data = tb.load_data(write(tmp_path / name, imgs, classes))
     assert data.factor_names == ("factor_0", "factor_1") and data.factor_sizes == tuple(classes.max(axis=0) + 1)
     np.testing.assert_array_equal(data.classes([6, 1]), classes[[6, 1]])
+    classes = np.array([[255, 0], [0, 1]] + 5 * [[1, 1]], np.uint8)
+    assert tb.load_data(write(tmp_path / name, imgs, classes)).factor_sizes == (256, 2)
     names = np.array(["age", "größe"], object if name.endswith("hdf5") else None)
     assert tb.load_data(write(tmp_path / name, imgs, classes, names)).factor_names == ("age", "größe")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_grays_in_other_processes(tmp_path):
+    """Forked ones have a file's position in common; one that is started anew is sent the path."""
+    shades = np.arange(2000, dtype=np.uint8) % 251
+    data = tb.load_data(write(tmp_path / "own.npz", np.broadcast_to(shades[:, None, None], (2000, 8, 8))))
+
+    def right(seed):
+        index = np.random.default_rng(seed).integers(len(data), size=(300, 16))
+        return all(np.allclose(data.images(rows) * 255, shades[rows, None, None, None]) for rows in index)
+
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(0 if right(1) else 1)
+        finally:
+            os._exit(2)
+    assert right(2) and os.waitpid(child, 0)[1] == 0
+    sent = pickle.loads(pickle.dumps(data))
+    np.testing.assert_array_equal(sent.images([7, 1999]), data.images([7, 1999]))
 
 
 def test_deepminds_layout_is_dsprites_unless_named(tmp_path):

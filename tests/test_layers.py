@@ -194,6 +194,14 @@ def test_relu_refuses_a_gradient_of_another_shape():
             relu.backward(dy)
 
 
+@pytest.mark.parametrize("layer, dy", [(tb.Tanh(), (1, 6)), (tb.Tanh(), (4,)), (tb.Reshape(2, 3), (4, 6)),
+                                       (tb.Reshape(2, 3), (2, 4, 3))])
+def test_gradients_that_would_broadcast(layer, dy):
+    layer.forward(np.ones((4, 6)))
+    with pytest.raises(ValueError, match=r"takes arrays of shape \(4, "):
+        layer.backward(np.ones(dy))
+
+
 @pytest.mark.parametrize("kind, shape", [(tb.Linear, (4, 3)), (tb.Conv2d, (2, 4, 6, 3)),
                                          (tb.ConvTranspose2d, (2, 4, 6, 3))])
 def test_without_input_grad_the_gradients_are_the_same(kind, shape):

@@ -84,8 +84,19 @@ def test_gaussian_kl_derivative():
 
 @pytest.mark.parametrize("loss", [tb.bernoulli_nll, tb.gaussian_kl])
 def test_shapes_that_would_broadcast(loss):
-    with pytest.raises(ValueError, match=r"one shape, not \(4, 5, 1\) and \(4, 5\)"):
-        loss(np.zeros((4, 5, 1)), np.zeros((4, 5)))
+    for other in (4, 5), (4, 1, 1), (1, 5, 1):
+        with pytest.raises(ValueError, match=r"one shape \(N, .\), N ≥ 1, not \(4, 5, 1\) and \(.*\)"):
+            loss(np.zeros((4, 5, 1)), np.zeros(other))
+    with pytest.raises(ValueError, match="N ≥ 1"):
+        loss(np.zeros((0, 5)), np.zeros((0, 5)))
+
+
+def test_what_is_no_image_and_no_code():
+    for pixel in (-1e-6, 1.5, 255, np.nan):
+        with pytest.raises(ValueError, match="pixels must lie in 0 … 1, not in "):
+            tb.bernoulli_nll(np.zeros((2, 37)), np.insert(np.ones(73), 40, pixel).reshape(2, 37))
+    with pytest.raises(ValueError, match=r"one shape \(N, D\)"):
+        tb.gaussian_kl(np.zeros(3), np.zeros(3))
 
 
 def test_beta_objective():

@@ -1,5 +1,7 @@
 """The metrics on codes whose scores are known."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -239,6 +241,38 @@ def test_samples_that_do_not_fit(codes, classes, message):
                   metrics.beta_vae_score, metrics.separated_predictability, metrics.dci):
         with pytest.raises(ValueError, match=message):
             score(codes, classes)
+
+
+def test_a_latent_that_all_but_does_not_vary_knows_nothing():
+    """Its values differ in the last bit, between which there is no room for bins."""
+    for kind in np.float32, np.float64:
+        z = np.where(NOISE[:, :1] > 0, 1, np.nextafter(kind(1), kind(2))).astype(kind)
+        shares = metrics.known_shares(np.hstack([z, PERFECT[:, :1].astype(kind)]), DRAWN)
+        assert shares[0].max() < .01 and shares[1, 0] == pytest.approx(1)
+
+
+def test_what_does_not_fit_together():
+    shares = metrics.known_shares(PERFECT, DRAWN)
+    for kl, names in (([1, 1], "abc"), ([1, 1, 1], "ab")):
+        with pytest.raises(ValueError, match=r"^shares must be \(D, K\), of [23] latents and [23] factors"):
+            metrics.name_latents(shares, kl, names)
+    with pytest.raises(ValueError, match="^shares must be"):
+        metrics.mutual_information_gap(shares[0])
+    for labels in DRAWN[:, 0] - 1, DRAWN[:, 0] / 1, DRAWN[:-1, 0], DRAWN[:, 0] + 1:
+        for learn in (lambda: metrics.linear_svms(PERFECT[:, 0], labels, 3),
+                      lambda: metrics.logistic_regression(PERFECT, labels, 3, np.random.default_rng(0))):
+            with pytest.raises(ValueError, match="^labels must be 6000 integers from 0 to 2"):
+                learn()
+
+
+def test_data_that_are_drawn_by_another_thread():
+    """Whose kernels wait for the lock: nobody may hold it and wait for the data."""
+    class Ahead(Own):
+        def images(self, index):
+            with ThreadPoolExecutor(1) as thread:
+                return thread.submit(lambda: tb.DSprites().images(index)).result(timeout=60)
+
+    assert len(metrics.dead_units(tb.BetaVAE(2), Ahead(DRAWN), samples=30)) == 12
 
 
 class Own:

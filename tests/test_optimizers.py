@@ -88,15 +88,19 @@ def test_a_unit_that_was_always_dead_stays_where_it_is(optimizer):
     np.testing.assert_array_equal(p, 1)
 
 
-def test_parameters_that_are_not_contiguous():
-    with pytest.raises(ValueError, match="parameters must be C-contiguous"):
-        tb.Adam({"p": np.ones((3, 4)).T})
+@pytest.mark.parametrize("p", [np.ones((3, 4)).T, np.broadcast_to(np.ones(3), 3), np.ones(3, int), np.ones(3, ">f4"),
+                               np.ones(3, np.float16)], ids=["columns", "read-only", "int", "big-endian", "float16"])
+def test_parameters_that_cannot_be_changed_in_place(p):
+    for optimizer in tb.Adam, tb.Adagrad:
+        with pytest.raises(ValueError, match="parameters must be C-contiguous, writeable and float32 or float64: p, "):
+            optimizer({"p": p})
 
 
-@pytest.mark.parametrize("wrong", [{"a": np.ones(3)}, {"a": np.ones(3), "b": np.ones(1)}, {"a": np.ones((1, 3))}])
+@pytest.mark.parametrize("wrong", [{"a": np.ones(3)}, {"a": np.ones(3), "b": np.ones(1)}, {"a": np.ones((1, 3))},
+                                   {"a": np.ones(3), "b": np.ones(2, complex)}])
 def test_gradients_that_do_not_fit_change_nothing(wrong):
     parameters = {"a": np.zeros(3), "b": np.zeros(2)}
     for optimizer in (tb.Adam(parameters), tb.Adagrad(parameters)):
-        with pytest.raises(ValueError, match="^the gradients must have one of [ab], of shape "):
+        with pytest.raises(ValueError, match="^the gradients must have one of [ab], float64 of shape "):
             optimizer.update(wrong)
         assert optimizer.t == 0 and not any(p.any() for p in parameters.values())

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numba
 import numpy as np
@@ -153,6 +154,43 @@ def test_extreme_outputs_train_on(logit, logvar):
     else:
         train(run, 3)
         assert run.step == 3 and all(np.isfinite(p).all() for p in run.model.parameters.values())
+
+
+def test_counts_of_numpys():
+    seen, run = [], fresh()
+    tb.train(run, SPRITES, OBJECTIVE, np.uint16(260), np.uint8(2), np.uint8(130), lambda run: seen.append(run.step))
+    assert seen == [130, 260]
+    for wrong in ({"steps": 2.5}, {"steps": np.nan}, {"batch_size": np.float32(7)}):
+        with pytest.raises(ValueError, match="steps, batch_size and checkpoint_every must be integers"):
+            tb.train(fresh(), SPRITES, OBJECTIVE, **{"steps": 5, **wrong})
+
+
+def test_an_optimizer_that_is_not_the_models():
+    for optimizer in (None, fresh().optimizer):
+        run = fresh()
+        run.optimizer = optimizer
+        with pytest.raises(ValueError, match="the run needs an optimizer of its model's parameters"):
+            train(run, 5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_worker_that_is_forked_meanwhile_can_be_ended():
+    workers = []
+
+    def fork(run):
+        workers.append(os.fork())
+        if not workers[0]:
+            time.sleep(60)
+            os._exit(0)
+
+    train(fresh(), 1, fork)
+    os.kill(workers[0], signal.SIGTERM)
+    assert os.waitpid(workers[0], 0)[1] == signal.SIGTERM
+
+
+def test_without_a_place_for_the_progress_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)  # as Python has it where stderr was closed
+    assert train(fresh(), 2)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch_size": 0}, {"checkpoint_every": -1}])

@@ -233,6 +233,8 @@ def test_overfits_one_batch():
 
 @pytest.mark.parametrize("options, message", [
     ({"latents": 0}, "latents must be at least 1"),
+    ({"latents": 2.0}, "latents and image_shape must be integers, not float64"),
+    ({"image_shape": (64, 64, None)}, "must be integers, not object"),
     ({"negative_slope": 1}, "negative_slope must be at least 0 and below 1"),
     ({"image_shape": (64, 40, 1)}, "must be multiples of 16, not 64×40"),
     ({"image_shape": (64, 64)}, "image_shape"),
@@ -248,6 +250,14 @@ def test_models_that_cannot_be(options, message):
 def test_noise_that_does_not_fit(shape):
     with pytest.raises(ValueError, match=r"noise must have shape \(N, 2\)"):
         tb.BetaVAE(2).loss_and_gradients(np.zeros((5, 64, 64, 1)), np.zeros(shape), tb.beta_objective(), 0)
+
+
+@pytest.mark.parametrize("function", [tb.reparameterize, tb.vae.reparameterize_backward])
+@pytest.mark.parametrize("shapes", [((4, 3), (4, 3), (3,)), ((4, 3), (4, 3), (4, 1)), ((4, 3), (1, 3), (4, 3)),
+                                    ((1, 3), (4, 3), (4, 3)), ((3,), (3,), (3,))], ids=str)
+def test_codes_that_would_broadcast(function, shapes):
+    with pytest.raises(ValueError, match=r"one shape \(N, D\), N ≥ 1, not "):
+        function(*map(np.zeros, shapes))
 
 
 def test_no_images():

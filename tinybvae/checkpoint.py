@@ -2,7 +2,6 @@
 
 import io
 import json
-import operator
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,8 +40,13 @@ class Run:
 
 
 def as_json(value, **how):
-    """JSON's text of a value in which numbers may be NumPy's."""
-    return json.dumps(value, default=operator.methodcaller("tolist"), **how)
+    """JSON's text of a value in which numbers may be NumPy's. Raises ValueError for what JSON does not have."""
+    def plain(value):
+        if not isinstance(value, (np.generic, np.ndarray)):
+            raise ValueError(f"{value!r} cannot be stored: JSON has no {type(value).__name__}")
+        return value.tolist()
+
+    return json.dumps(value, default=plain, **how)
 
 
 def save(run, path, keep=None):

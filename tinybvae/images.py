@@ -41,7 +41,8 @@ class Images:
 
     Black and white images are kept in memory, one bit a pixel; others in a temporary file that is gone with the
     process: so that memory does not grow while they are looked at. image_shape: (height, width, channels). Without
-    factors, factor_names is empty. Raises ValueError for a file that holds no such images, or is damaged.
+    factors, factor_names is empty. A process to which this object is sent reads the file anew. Raises ValueError for
+    a file that holds no such images, or is damaged.
     """
 
     def __init__(self, path):
@@ -60,6 +61,9 @@ class Images:
         if not opened:
             raise ValueError(f"{path}: neither a whole .npz nor a whole .hdf5 file")
 
+    def __reduce__(self):
+        return Images, (os.path.abspath(self.path),)
+
     def _take(self, shape, dtype, blocks, classes, names):
         """Check what the file says of itself, then read its images, twice if they turn out to have grays."""
         if len(shape) not in (3, 4) or 0 in shape or dtype.kind not in "biuf":
@@ -72,9 +76,9 @@ class Images:
                              f"of {classes.shape}")
         if self._classes.size and self._classes.min() < 0:
             raise ValueError("classes must be at least 0")
-        self.factor_sizes = tuple(int(size) for size in self._classes.max(axis=0) + 1)
+        self.factor_sizes = tuple(size + 1 for size in self._classes.max(axis=0).tolist())
         self.named = names is not None
-        names = names if self.named else [f"factor_{k}" for k in range(len(self.factor_sizes))]
+        names = np.atleast_1d(names) if self.named else [f"factor_{k}" for k in range(len(self.factor_sizes))]
         self.factor_names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
         if len(self.factor_names) != len(self.factor_sizes):
             raise ValueError(f"factor_names must be {len(self.factor_sizes)}, one for each column of the classes, not "
@@ -225,7 +229,7 @@ class _Grays:
     """A number a pixel, in a file without a name, which is gone with the process."""
 
     def __init__(self, blocks, dtype):
-        self.file, self.dtype, self.lock = tempfile.TemporaryFile(), dtype, threading.Lock()
+        self.file, self.dtype, self.lock = tempfile.TemporaryFile(), np.dtype(dtype), threading.Lock()
         weakref.finalize(self, self.file.close)
         for first, block in blocks():
             _require_range(block, first)
@@ -234,12 +238,16 @@ class _Grays:
         self.pixels = block[0].size
 
     def __getitem__(self, index):
-        rows = np.empty((len(index), self.pixels), self.dtype)
+        size = self.pixels * self.dtype.itemsize
+        rows = b"".join(self._read(size, i * size) for i in index.tolist())
+        return np.frombuffer(rows, self.dtype).reshape(len(index), self.pixels)
+
+    def _read(self, size, place):
+        if hasattr(os, "pread"):  # it does not move the file's position, which forked processes have in common
+            return os.pread(self.file.fileno(), size, place)
         with self.lock:
-            for row, i in zip(rows, index.tolist()):
-                self.file.seek(i * row.nbytes)
-                self.file.readinto(row.data)
-        return rows
+            self.file.seek(place)
+            return self.file.read(size)
 
 
 def _require_range(block, first):

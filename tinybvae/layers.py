@@ -44,11 +44,12 @@ def uniform_start(parameters, rng):
                 p[...] = rng.uniform(-1, 1, p.shape) / np.sqrt(weight.size / len(bias))
 
 
-def _require_shape(layer, x, *axes):
+def _require_shape(layer, x, *axes, N=None):
     """Raise ValueError unless x is (N, *axes); None stands for any size."""
-    if x.ndim != len(axes) + 1 or any(want not in (None, have) for want, have in zip(axes, x.shape[1:])):
-        wanted = ", ".join("…" if axis is None else str(axis) for axis in axes)
-        raise ValueError(f"{type(layer).__name__} takes arrays of shape (N, {wanted}), not {x.shape}")
+    axes = N, *axes
+    if x.ndim != len(axes) or any(want not in (None, have) for want, have in zip(axes, x.shape)):
+        wanted = ", ".join("…" if axis is None else str(axis) for axis in axes[1:])
+        raise ValueError(f"{type(layer).__name__} takes arrays of shape ({N or 'N'}, {wanted}), not {x.shape}")
 
 
 class Linear(Layer):
@@ -119,6 +120,7 @@ class Tanh(Layer):
 
     def backward(self, dy):
         """dx = dy (1 − y²)"""
+        _require_shape(self, dy, *self.y.shape[1:], N=len(self.y))
         return dy * (1 - self.y ** 2)
 
 
@@ -134,7 +136,9 @@ class Reshape(Layer):
         return x.reshape(len(x), *self.shape)
 
     def backward(self, dy):
-        return dy if dy is None else dy.reshape(self.x_shape)
+        if dy is not None:  # the layer behind has input_grad=False
+            _require_shape(self, dy, *self.shape, N=self.x_shape[0])
+            return dy.reshape(self.x_shape)
 
 
 class Conv2d(Layer):

@@ -2,7 +2,7 @@
 
 Sums over pixels and latents, means over the batch, nats everywhere. Each term returns its value together with its
 derivative, and raises ValueError unless its two arrays have one shape: images and logits (N, …), mean and logvar
-(N, D).
+(N, D), of N ≥ 1.
 """
 
 from functools import partial
@@ -31,14 +31,15 @@ def bernoulli_nll(logits, images):
         its negative is log(1 + eˡ) − x l,  and the derivative of that by l is p − x
 
     (Kingma and Welling 2014, appendix C.1); both are divided by N for the batch's mean. Computed as
-    log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|), which cannot overflow.
+    log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|), which cannot overflow. Raises ValueError for pixels outside 0 … 1.
     """
-    _require_one_shape(logits, images)
+    require_one_shape(logits, images)
     l, x, N = logits.reshape(-1), images.reshape(-1), len(images)
     e, nll, dlogits = (empty(l.shape, l.dtype) for _ in range(3))
     np.exp(np.negative(np.abs(l, out=e), out=e), out=e)
     np.log1p(e, out=nll)
-    _nll_and_dlogits(l, x, e, nll, dlogits, N)
+    if _nll_and_dlogits(l, x, e, nll, dlogits, N):
+        require_pixels(images)
     return nll.sum(dtype=np.float64) / N, dlogits.reshape(logits.shape)
 
 
@@ -46,12 +47,16 @@ def bernoulli_nll(logits, images):
 def _nll_and_dlogits(l, x, e, nll, dlogits, N):
     """nll: a pixel's log(1 + eˡ) − x l, from e = e^−|l| and nll = log(1 + e) before; dlogits: (p − x) / N.
 
-    Below 1e-20, e counts as 0, lest the backward pass multiply subnormal numbers, which is slow (kernels/README.md).
+    Returns how many pixels lie outside 0 … 1. Below 1e-20, e counts as 0, lest the backward pass multiply subnormal
+    numbers, which is slow (kernels/README.md).
     """
+    outside = 0
     for i in prange(len(l)):
+        outside += not 0 <= x[i] <= 1
         nll[i] += max(l[i], 0) - x[i] * l[i]
         ei = e[i] if e[i] > 1e-20 else 0
         dlogits[i] = ((1 if l[i] >= 0 else ei) / (1 + ei) - x[i]) / N
+    return outside
 
 
 def gaussian_kl(mean, logvar):
@@ -66,7 +71,7 @@ def gaussian_kl(mean, logvar):
 
     (Kingma and Welling 2014, appendix B), all divided by N for the batch's mean.
     """
-    _require_one_shape(mean, logvar)
+    require_one_shape(mean, logvar, dimensions=2)
     N = len(mean)
     variance_minus_1 = np.expm1(logvar)
     kl = (mean ** 2 + variance_minus_1 - logvar) / 2
@@ -110,6 +115,15 @@ def capacity_objective(gamma=1000.0, capacity=((0, 0.0), (100_000, 25.0))):
     return objective
 
 
-def _require_one_shape(a, b):
-    if a.shape != b.shape:
-        raise ValueError(f"the arrays must have one shape, not {a.shape} and {b.shape}")
+def require_one_shape(*arrays, dimensions=None):
+    """Raise ValueError unless the arrays have one shape (N, …), N ≥ 1, perhaps with so many dimensions."""
+    shape = arrays[0].shape
+    if any(array.shape != shape for array in arrays) or 0 in shape[:1] or dimensions not in (None, len(shape)):
+        raise ValueError(f"the arrays must have one shape {'(N, D)' if dimensions else '(N, …)'}, N ≥ 1, "
+                         f"not {' and '.join(str(array.shape) for array in arrays)}")
+
+
+def require_pixels(images):
+    """Raise ValueError for pixels outside 0 … 1."""
+    if images.size and not (0 <= images.min() and images.max() <= 1):
+        raise ValueError(f"pixels must lie in 0 … 1, not in {images.min():g} … {images.max():g}")

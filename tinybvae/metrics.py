@@ -1,7 +1,7 @@
 """How well latents match factors: mutual information, the names it gives to latents, five scores of disentanglement.
 
 N samples, D latents, K factors. codes (N, D) are posterior means, classes (N, K) the true factors; nats. The scores lie
-between 0 and 1. For codes that are the factors, in any order and scale, FactorVAE and BetaVAE are 1; on dSprites the
+between 0 and 1. For codes that are the factors, in any order and sign, FactorVAE and BetaVAE are 1; on dSprites the
 others are not, for their bins, cuts and linear classifiers cannot tell 32 positions apart. They follow Locatello et al.
 2019, appendix C, whose numbers are the ones to compare with; where one departs from it, its docstring says so. A factor
 that does not vary among the samples counts in none of them; ValueError if none varies.
@@ -40,14 +40,14 @@ def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=25):
 
 
 def _classes(sprites, index):
-    names, sizes = getattr(sprites, "factor_names", ()), getattr(sprites, "factor_sizes", np.inf)
-    if not len(names):
+    names, sizes = getattr(sprites, "factor_names", None), getattr(sprites, "factor_sizes", None)
+    if names is None or not len(names):
         return np.zeros((len(index), 0), np.int64)
     classes = np.asarray(sprites.classes(index))
     if classes.dtype.kind not in "iu" or classes.shape != (len(index), len(names)):
         raise ValueError(f"classes must be integers of shape ({len(index)}, {len(names)}), a column for each of "
                          f"{', '.join(names)}, not {classes.dtype} of {classes.shape}")
-    if ((classes < 0) | (classes >= sizes)).any():
+    if ((classes < 0) | (classes >= (np.inf if sizes is None else sizes))).any():
         raise ValueError(f"classes must lie in 0 … size − 1, sizes {sizes}")
     return classes
 
@@ -61,9 +61,10 @@ def entropy(labels):
 def mutual_information(codes, classes, bins=20):
     """I(latent; factor) (D, K), each latent in bins of equal width: I = H(latent) + H(factor) − H(latent, factor)."""
     codes, classes = _samples(codes, classes)
-    binned = np.stack([np.digitize(z, np.histogram(z, bins)[1][:-1]) for z in codes.T], axis=1)
+    kind = np.result_type(codes, np.float32)
+    binned = [np.digitize(z, np.linspace(z.min(), z.max(), bins + 1, dtype=kind)[:-1]) for z in codes.T]
     return np.array([[entropy(z) + entropy(c) - entropy(np.stack([z, c], axis=1)) for c in classes.T]
-                     for z in binned.T])
+                     for z in binned])
 
 
 def _samples(codes, classes):
@@ -77,6 +78,11 @@ def _samples(codes, classes):
     if codes.dtype.kind not in "iuf" or not np.isfinite(codes).all():
         raise ValueError("codes must be finite real numbers")
     return codes, classes
+
+
+def _require_labels(labels, classes, N):
+    if labels.dtype.kind not in "iu" or labels.shape != (N,) or ((labels < 0) | (labels >= classes)).any():
+        raise ValueError(f"labels must be {N} integers from 0 to {classes - 1}")
 
 
 def vary(classes):
@@ -98,6 +104,8 @@ def mutual_information_gap(shares):
 
         (I(best latent; k) − I(second best; k)) / H(k)
     """
+    if np.ndim(shares) != 2:
+        raise ValueError(f"shares must be (D, K), not {np.shape(shares)}")
     varying = ~np.isnan(shares).all(axis=0)
     if not varying.any():
         raise ValueError(NO_FACTOR)
@@ -123,25 +131,31 @@ def name_latents(shares, kl, factor_names):
             return "unused" if nats < UNUSED else "used"
         return factor_names[share.argmax()] if best >= CLEAR[0] and best >= CLEAR[1] * second else "mixed"
 
+    if shares.shape != (len(kl), len(factor_names)):
+        raise ValueError(f"shares must be (D, K), of {len(kl)} latents and {len(factor_names)} factors, "
+                         f"not {shares.shape}")
     return [(name(share, nats), float(share.max(initial=0))) for share, nats in zip(shares, kl)]
 
 
-@alone
 def dead_units(model, sprites, samples=2000, seed=0, batch_size=25):
     """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn with replacement."""
     index = np.random.default_rng(seed).integers(len(sprites), size=samples)
     on = dict.fromkeys(model.relus, False)
+
+    @alone
+    def look(images):
+        model.decode(model.encode(images)[0])
+        return {layer: on[layer] | relu.switched_on() for layer, relu in model.relus.items()}
+
     for start in range(0, samples, batch_size):
-        model.decode(model.encode(sprites.images(index[start:start + batch_size]))[0])
-        on = {layer: on[layer] | relu.switched_on() for layer, relu in model.relus.items()}
+        on = look(sprites.images(index[start:start + batch_size]))
     return {layer: [int((~units).sum()), len(units)] for layer, units in on.items()}
 
 
 def constant_factors(sprites, samples=10_000, seed=0):
     """The names of the factors that do not vary among the images that `encode_samples` draws: no score counts them."""
     classes = _classes(sprites, np.random.default_rng(seed).integers(len(sprites), size=samples))
-    return [name for name, column in zip(getattr(sprites, "factor_names", ()), classes.T)
-            if (column == column[0]).all()]
+    return [sprites.factor_names[k] for k, column in enumerate(classes.T) if (column == column[0]).all()]
 
 
 def scores(codes, classes):
@@ -201,6 +215,7 @@ def logistic_regression(x, labels, classes, rng, steps=200, learning_rate=.2):
 
     L = −mean log p[label] with p = softmax(l), and ∂L/∂l = (p − one_hot) / N.
     """
+    _require_labels(labels, classes, len(x))
     layer = Linear(x.shape[1], classes, rng, np.float64)
     adam, one_hot = Adam(layer.parameters, learning_rate), np.eye(classes)[labels]
     for _ in range(steps):
@@ -251,6 +266,7 @@ def linear_svms(z, labels, classes, cost=.01, iterations=20):
     Each minimizes ½ (w² + b²) + Σ c max(0, 1 − y (w z + b))². c is `cost`, for y = 1 times N / (classes · samples of
     the class). Newton's method is exact once it knows which samples lie inside the margin.
     """
+    _require_labels(labels, classes, len(z))
     own = labels[:, None] == np.arange(classes)  # (N, classes)
     x, y = z[:, None], np.where(own, 1, -1)
     c = cost * np.where(own, len(z) / (classes * np.maximum(own.sum(axis=0), 1)), 1)

@@ -11,15 +11,18 @@ class Optimizer:
 
     `update` takes gradients by the parameters' names. The learning rate and eps are numbers or schedules, by the
     updates done. eps is never 0: where a gradient was always 0, as at a dead unit, an update would be 0/0. Raises
-    ValueError for settings out of range, for parameters that are not contiguous, and for gradients of other shapes.
+    ValueError for settings out of range, for parameters that are not contiguous, writeable and float32 or float64, and
+    for gradients of another shape or dtype.
     """
 
     def __init__(self, parameters, moments, learning_rate, eps, **decays):
         for name, decay in decays.items():
             if not 0 <= decay < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {decay}")
-        if not all(p.flags.c_contiguous for p in parameters.values()):
-            raise ValueError("parameters must be C-contiguous: others cannot be changed in place")
+        for name, p in parameters.items():
+            if not (p.flags.c_contiguous and p.flags.writeable and p.dtype in (np.float32, np.float64)):
+                raise ValueError(f"parameters must be C-contiguous, writeable and float32 or float64: {name}, "
+                                 f"{p.dtype}, cannot be changed in place")
         self.settings = {"learning_rate": as_schedule("learning_rate", learning_rate), "eps": as_schedule("eps", eps),
                          **{name: float(decay) for name, decay in decays.items()}}
         self.parameters, self.t = parameters, 0
@@ -28,8 +31,9 @@ class Optimizer:
     def _flat(self, gradients):
         """[parameter, its gradient, its moments], each of one dimension, for each parameter."""
         for name, p in self.parameters.items():
-            if name not in gradients or gradients[name].shape != p.shape:
-                raise ValueError(f"the gradients must have one of {name}, of shape {p.shape}")
+            g = gradients.get(name, np.empty(0))
+            if g.shape != p.shape or g.dtype != p.dtype:
+                raise ValueError(f"the gradients must have one of {name}, {p.dtype} of shape {p.shape}")
         return [[array.reshape(-1) for array in (p, gradients[name], *(m[name] for m in self.moments.values()))]
                 for name, p in self.parameters.items()]
 

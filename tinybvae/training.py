@@ -1,7 +1,9 @@
 """The training loop: visible while it runs, stopped and resumed at any step without changing a bit of the result."""
 
 import copy
+import os
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinybvae.commandline import say
+from tinybvae.images import integers
 from tinybvae.kernels.compiler import alone
 from tinybvae.metrics import UNUSED
 
@@ -25,13 +28,18 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
     SIGTERM as clusters send) ends the loop after the step in hand and a last checkpoint; a second one acts at once.
     Returns whether all steps are done. All randomness is drawn from run.rng, first a batch's images, then its noise.
 
-    Raises ValueError for counts below 1, and FloatingPointError, before the update, if the loss or a gradient is not
-    finite. Before a checkpoint they are computed once more, with the updated weights: so the last checkpoint is the
-    last good one.
+    Raises ValueError for counts below 1 and for a run without an optimizer of its model's, and FloatingPointError,
+    before the update, if the loss or a gradient is not finite. Before a checkpoint they are computed once more, with
+    the updated weights: so the last checkpoint is the last good one.
     """
-    if min(steps, batch_size, checkpoint_every) < 1:
+    counts = integers([steps, batch_size, checkpoint_every], "steps, batch_size and checkpoint_every").tolist()
+    if min(counts) < 1:
         raise ValueError("steps, batch_size and checkpoint_every must be at least 1")
+    steps, batch_size, checkpoint_every = counts
     model, rng = run.model, run.rng
+    learnt = run.optimizer.parameters if run.optimizer else {}
+    if not all(learnt.get(name) is p for name, p in model.parameters.items()):
+        raise ValueError("the run needs an optimizer of its model's parameters: it has none, or another's")
     seconds, first = 0.0, run.step  # of training, without compilation and checkpoints; the step it began at
     line = "nothing left to do"
 
@@ -49,7 +57,7 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
         _step(copy.deepcopy(run), images, noise, objective)
         say(f"{time.perf_counter() - start:.1f} s")
 
-        with tqdm(total=steps, initial=run.step, disable=None, bar_format=BAR) as bar:
+        with tqdm(total=steps, initial=run.step, disable=None if sys.stderr else True, bar_format=BAR) as bar:
             while run.step < steps and not interrupted.is_set():
                 start = time.perf_counter()
                 images = sprites.images(rng.integers(len(sprites), size=batch_size))
@@ -104,6 +112,7 @@ def _interruptible():
         yield interrupted
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    process = os.getpid()
 
     def restore():
         for number, handler in before.items():
@@ -112,6 +121,8 @@ def _interruptible():
     def receive(number, frame):
         restore()
         interrupted.set()
+        if os.getpid() != process:  # a worker that was forked meanwhile: it has no loop to end
+            signal.raise_signal(number)
 
     for number in before:
         signal.signal(number, receive)

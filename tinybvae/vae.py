@@ -19,14 +19,14 @@ the random generator that draws the weights and their dtype. It returns an encod
 means, then the log-variances of q(z|x)), and a decoder, from z to one logit a pixel and channel.
 """
 
-from operator import index
 from typing import NamedTuple
 
 import numpy as np
 
+from tinybvae.images import integers
 from tinybvae.kernels.compiler import alone
 from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
-from tinybvae.losses import bernoulli_nll, gaussian_kl
+from tinybvae.losses import bernoulli_nll, gaussian_kl, require_one_shape, require_pixels
 
 
 def burgess2018(latents, image_shape, rng, dtype):
@@ -109,13 +109,15 @@ def reparameterize(mean, logvar, noise):
     The reconstruction loss is a mean over z drawn from N(μ, σ²). A draw as such has no derivative by μ or σ: they only
     say which draws are likely. z = μ + σ ε has the same distribution, but its randomness, ε, depends on neither. So for
     a given ε, z is an ordinary function of both, and the derivative of the mean is the mean of the derivatives, which
-    one draw for each image estimates without bias.
+    one draw for each image estimates without bias. Raises ValueError for other shapes.
     """
+    require_one_shape(mean, logvar, noise, dimensions=2)
     return mean + np.exp(logvar / 2) * noise
 
 
 def reparameterize_backward(dz, logvar, noise):
     """Through z, ∂L/∂μ is dz and ∂L/∂log σ² is dz · ε · ∂σ/∂log σ² = dz · ε · σ / 2;  all (N, D)"""
+    require_one_shape(dz, logvar, noise, dimensions=2)
     return dz, dz * noise * np.exp(logvar / 2) / 2
 
 
@@ -138,7 +140,8 @@ class BetaVAE:
 
     def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,
                  negative_slope=0.0):
-        latents, image_shape = index(latents), tuple(map(index, image_shape))
+        latents, *image_shape = integers([latents, *image_shape], "latents and image_shape").tolist()
+        image_shape = tuple(image_shape)
         if latents < 1 or len(image_shape) != 3 or min(image_shape) < 1:
             raise ValueError(f"latents must be at least 1 and image_shape (height, width, channels) positive, "
                              f"not {latents} and {image_shape}")
@@ -173,8 +176,7 @@ class BetaVAE:
         if images.shape[1:] != self.image_shape:
             raise ValueError(f"this model takes images of shape (N, {', '.join(map(str, self.image_shape))}), "
                              f"not {images.shape}")
-        if images.size and not (0 <= images.min() and images.max() <= 1):
-            raise ValueError(f"pixels must lie in 0 … 1, not in {images.min():g} … {images.max():g}")
+        require_pixels(images)
         return np.split(self.encoder.forward(images), 2, axis=1)
 
     @alone

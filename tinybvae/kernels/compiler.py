@@ -5,14 +5,17 @@ changes of another file from which a kernel has parts: so the name says which ve
 """
 
 import functools
+import hashlib
 import os
+import pickle
 import pkgutil
 import threading
 import warnings
 import zlib
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.serialize import dumps
 
 PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name) for name in ("compiler.py", "gemm.py", "im2col.py")))
 
@@ -20,8 +23,24 @@ _lock = threading.RLock()   # a kernel takes all cores, and one of Numba's threa
 _started = _orphan = False  # a kernel has run in this process; in the one that it was forked from
 
 
+class _Sealed(CompileResultCacheImpl):
+    """What Numba keeps of a kernel, with its digest: damaged machine code would end the process that runs it."""
+
+    def reduce(self, compiled):
+        content = dumps(super().reduce(compiled))
+        return hashlib.sha256(content).digest(), content
+
+    def rebuild(self, target_context, kept):
+        digest, content = kept
+        if hashlib.sha256(content).digest() != digest:
+            raise ValueError("its digest is not that of its content")
+        return super().rebuild(target_context, pickle.loads(content))
+
+
 class _Cache(FunctionCache):
     """Numba's, where a damaged file, or no room for a new one, costs a compilation instead of ending the process."""
+
+    _impl_class = _Sealed
 
     def load_overload(self, *what):
         try:

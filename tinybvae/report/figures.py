@@ -30,7 +30,7 @@ INK = "#222222"
 
 def _picture(function):
     """Draws in matplotlib's own style, whatever a user's is, which it leaves as it was."""
-    return alone(style.context("default", after_reset=True)(function))
+    return alone(style.context(["default", {"text.parse_math": False}], after_reset=True)(function))
 
 
 def traverse(model, mean, latent, values):
