@@ -17,6 +17,7 @@ import tinybvae as tb
 from tinybvae import metrics
 from tinybvae.commandline import as_text
 from tinybvae.files import locked
+from tinybvae.report import describe
 from tinybvae.report.figures import LABEL
 from tinybvae.schedule import value_at
 from tinybvae.settings import DEFAULTS
@@ -44,6 +45,12 @@ def quick(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "own.npz"
     np.savez(path, imgs=np.random.default_rng(0).integers(0, 2, (30, 16, 16), np.uint8))
     return [*SMALL, "--latents", "2", "--data", path]
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Most of a small run's seconds."""
+    monkeypatch.setattr(tb, "write_report", lambda run, sprites, folder, command: describe(run, sprites))
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +189,7 @@ def test_help_in_any_terminal(encoding):
     assert done.returncode == 0 and b"--capacity" in done.stdout and not done.stderr
 
 
-def test_a_full_disk_at_a_checkpoint(tmp_path, monkeypatch, call, quick):
+def test_a_full_disk_at_a_checkpoint(tmp_path, monkeypatch, call, quick, no_pictures):
     calls = []
 
     def full(run, path, keep):
@@ -277,7 +284,7 @@ def test_a_damaged_checkpoint_stays_as_it_is(tmp_path, refusal):
     assert content(tmp_path) == {"checkpoint.h5": b"tinybvae checkpoint 1\nand no more"}
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path, call, quick):
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path, call, quick, no_pictures):
     out = tmp_path / "run"
     assert call(main, *quick, "--steps", 11, "--out", out)[0] == 0
     whole = content(out)
@@ -311,7 +318,7 @@ def test_results_without_a_checkpoint_stay_as_they_are(tmp_path, refusal):
 
 
 @pytest.mark.parametrize("steps, rate", [(25, "1e30"), (1, "1e4")])
-def test_divergence_keeps_the_last_good_checkpoint(tmp_path, call, quick, steps, rate):
+def test_divergence_keeps_the_last_good_checkpoint(tmp_path, call, quick, no_pictures, steps, rate):
     """From which the run goes on at another rate."""
     status, _, errors = call(main, *quick, "--steps", steps, "--learning-rate", rate, "--out", tmp_path)
     assert status == 1 and "try a lower learning rate" in errors and errors.count("\n") == 1
