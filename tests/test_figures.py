@@ -151,12 +151,23 @@ def test_long_curves_are_means_over_several_rows(axes):
     np.testing.assert_allclose(line.get_ydata(), .5)
 
 
+def test_a_factors_name_is_no_formula():
+    """But the powers of ten at an axis are."""
+    name, rows = r"$\frac{$", [[step, 9., 8. + 900 * step, 3., 0., 1., 2., 2, 8] for step in (0, 1)]
+    figures.traversals(Mirror(), MEAN, [1], [name])
+    figures.traversal_gif(Mirror(), MEAN, [1], [name])
+    figures.curves(rows, COLUMNS, [1, 0], [name], {"encoder.conv1": 32})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "png", lambda figure: figure.axes)
+        loss, *_ = figures.curves(rows, COLUMNS, [1, 0], [name], {"encoder.conv1": 32})
+    assert all(tick.label1.get_parse_math() for tick in loss.yaxis.get_major_ticks())
+
+
 def test_a_users_style_changes_no_picture_and_stays(monkeypatch):
     images = sigmoid(Mirror().decode(np.random.default_rng(0).standard_normal((10, 3))))
 
     def draw():
         return [figures.reconstructions(Mirror(), images, np.zeros((5, 3))),
-                figures.traversals(Mirror(), MEAN, [1], [r"a factor named $\frac{$"]),
                 figures.traversal_gif(Mirror(), MEAN, [1], ["one"])]
 
     plain = draw()

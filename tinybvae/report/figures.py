@@ -23,6 +23,7 @@ GIF_MS = 80   # milliseconds a frame
 GRAYS = 32    # few, for small files
 NAMED = 16    # latents, at most, that have their names beside the curves
 LABEL = 32    # pixels, the height of a GIF's labels
+PLAIN = {"parse_math": False}  # of a factor's name, which may have dollar signs
 COLUMNS = 5   # of a GIF of several latents, and of a panel of pictures
 POINTS = 600  # of a curve, at most twice as many
 INK = "#222222"
@@ -30,7 +31,7 @@ INK = "#222222"
 
 def _picture(function):
     """Draws in matplotlib's own style, whatever a user's is, which it leaves as it was."""
-    return alone(style.context(["default", {"text.parse_math": False}], after_reset=True)(function))
+    return alone(style.context("default", after_reset=True)(function))
 
 
 def traverse(model, mean, latent, values):
@@ -119,7 +120,7 @@ def curves(history, columns, order, labels, units):
         labels = [*labels[:NAMED], f"and {len(labels) - NAMED} more"]
     for values, top, label in zip(each, np.cumsum(each, axis=0), labels):
         place = max(top[-1] - values[-1] / 2, place + .05 * height)  # beside its area, and clear of the one below
-        kl.annotate(label.replace("\n", " "), (step[-1], place), (4, 0), textcoords="offset points", fontsize=6,
+        kl.annotate(label.replace("\n", " "), (step[-1], place), (4, 0), textcoords="offset points", fontsize=6, **PLAIN,
                     va="center", color=INK, annotation_clip=False)
     if np.isfinite(series["capacity"]).any():
         kl.plot(step, series["capacity"], color=INK, lw=1.2, ls="--", label="capacity C")
@@ -147,7 +148,7 @@ def _mosaic(axis, pictures, row_labels=(), column_labels=()):
         axis.imshow(row if channels == 3 else row.mean(axis=2), cmap="gray", vmin=0, vmax=1,
                     extent=(0, columns * width, top + height, top))
     axis.set_ylim(rows * height, 0)
-    axis.set_yticks((np.arange(len(row_labels)) + .5) * height, row_labels, fontsize=7, color=INK)
+    axis.set_yticks((np.arange(len(row_labels)) + .5) * height, row_labels, fontsize=7, color=INK, **PLAIN)
     axis.set_xticks((np.arange(len(column_labels)) + .5) * width, column_labels, fontsize=7, color=INK)
     axis.tick_params(length=0, labeltop=True, labelbottom=False)
     axis.spines[:].set_visible(False)
@@ -175,7 +176,7 @@ def _film(pictures, values, label):
 def _text(label, width):
     """White on black, in the middle of a strip (LABEL, width) of numbers from 0 to 1."""
     figure = Figure(figsize=(width / 100, LABEL / 100), dpi=100, facecolor="black")
-    figure.text(.5, .5, label, color="white", fontsize=8, linespacing=1.1, ha="center", va="center")
+    figure.text(.5, .5, label, color="white", fontsize=8, linespacing=1.1, ha="center", va="center", **PLAIN)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., 0] / 255
