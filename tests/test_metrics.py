@@ -7,6 +7,7 @@ import pytest
 
 import tinybvae as tb
 from tinybvae import metrics
+from tinybvae.report import describe
 
 SIZES = (3, 6, 8)
 CLASSES = np.stack(np.unravel_index(np.arange(3 * 6 * 8).repeat(10), SIZES), axis=1)  # every combination, ten times
@@ -310,6 +311,9 @@ def test_data_without_factors(monkeypatch):
     shares = metrics.known_shares(NOISE, np.zeros((N, 0), int))
     assert shares.shape == (4, 0)
     assert metrics.name_latents(shares, [1, 0, 1, 1], ()) == [("used", 0), ("unused", 0), ("used", 0), ("used", 0)]
+    monkeypatch.setattr(Own, "factor_names", None, raising=False)
+    measured = describe(tb.Run(model, None, np.random.default_rng(0)), data)
+    assert measured["mig"] is None and measured["shares"] == {} and measured["constant_factors"] == []
 
 
 def test_a_report_of_ones_own_data(tmp_path):

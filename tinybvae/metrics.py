@@ -39,15 +39,21 @@ def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=25):
     return _classes(sprites, index), mean, logvar
 
 
-def _classes(sprites, index):
+def factors_of(sprites):
+    """The names of its factors, () if none are known, and their sizes, () if it does not say them."""
     names, sizes = getattr(sprites, "factor_names", None), getattr(sprites, "factor_sizes", None)
-    if names is None or not len(names):
+    return () if names is None else tuple(names), () if sizes is None else tuple(sizes)
+
+
+def _classes(sprites, index):
+    names, sizes = factors_of(sprites)
+    if not names:
         return np.zeros((len(index), 0), np.int64)
     classes = np.asarray(sprites.classes(index))
     if classes.dtype.kind not in "iu" or classes.shape != (len(index), len(names)):
         raise ValueError(f"classes must be integers of shape ({len(index)}, {len(names)}), a column for each of "
                          f"{', '.join(names)}, not {classes.dtype} of {classes.shape}")
-    if ((classes < 0) | (classes >= (np.inf if sizes is None else sizes))).any():
+    if ((classes < 0) | (classes >= (sizes or np.inf))).any():
         raise ValueError(f"classes must lie in 0 … size − 1, sizes {sizes}")
     return classes
 

@@ -69,7 +69,7 @@ def describe(run, sprites):
     nats, in the mean over sampled images. Raises FloatingPointError if one is not finite.
     """
     classes, means, logvars = metrics.encode_samples(run.model, sprites)
-    names, sizes = (tuple(getattr(sprites, f"factor_{what}", ())) for what in ("names", "sizes"))
+    names, sizes = metrics.factors_of(sprites)
     kl, _, _ = gaussian_kl(means, logvars)
     dsprites = (names, sizes) == (FACTOR_NAMES, FACTOR_SIZES)
     start = nearest(sprites, TRAVERSED) if dsprites else 0
@@ -83,7 +83,7 @@ def describe(run, sprites):
     latents = [{"z": d, "factor": factor, "share": share, "mean": at, "variance": variance, "kl": nats}
                for d, ((factor, share), at, variance, nats)
                in enumerate(zip(named, mean.tolist(), np.exp(logvar).tolist(), kl.tolist()))]
-    constant = metrics.constant_factors(sprites)
+    constant = [name for name, share in zip(names, shares.T) if np.isnan(share).all()]
     last = dict(zip(run.history_columns, run.history[-1])) if run.history else {}
     return {
         "step": run.step, "mig": metrics.mutual_information_gap(shares) if len(constant) < len(names) else None,
