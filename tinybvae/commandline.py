@@ -6,6 +6,7 @@ import os
 import sys
 
 import numba
+from tqdm import tqdm
 
 from tinybvae.schedule import as_schedule
 
@@ -31,6 +32,11 @@ def say(text, end="\n"):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError:
         pass
+
+
+def progress(**how):
+    """A tqdm bar, of these options, in a terminal; elsewhere, and where stderr is closed, one that is not shown."""
+    return tqdm(disable=None if sys.stderr else True, **how)
 
 
 def positive_int(text):

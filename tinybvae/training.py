@@ -3,15 +3,13 @@
 import copy
 import os
 import signal
-import sys
 import threading
 import time
 from contextlib import contextmanager
 
 import numpy as np
-from tqdm import tqdm
 
-from tinybvae.commandline import say
+from tinybvae.commandline import progress, say
 from tinybvae.images import integers
 from tinybvae.kernels.compiler import alone
 from tinybvae.metrics import UNUSED
@@ -57,7 +55,7 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
         _step(copy.deepcopy(run), images, noise, objective)
         say(f"{time.perf_counter() - start:.1f} s")
 
-        with tqdm(total=steps, initial=run.step, disable=None if sys.stderr else True, bar_format=BAR) as bar:
+        with progress(total=steps, initial=run.step, bar_format=BAR) as bar:
             while run.step < steps and not interrupted.is_set():
                 start = time.perf_counter()
                 images = sprites.images(rng.integers(len(sprites), size=batch_size))

@@ -2,14 +2,12 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
-from tinybvae.commandline import Parser, path, say
+from tinybvae.commandline import Parser, path, progress, say
 from tinybvae.dsprites import DSprites
 from tinybvae.dsprites.sprites import SIZE
 from tinybvae.files import USER_BLOCK, user_block, write_atomically
@@ -25,7 +23,7 @@ def hdf5(sprites):
     """
     count = len(sprites)
     with (h5py.File("in memory", "w", driver="core", backing_store=False, userblock_size=USER_BLOCK) as file,
-          tqdm(total=count, unit=" images", disable=None if sys.stderr else True) as bar):
+          progress(total=count, unit=" images") as bar):
         how = {"compression": "gzip", "compression_opts": 6, "fletcher32": True}
         column = (min(count, BLOCK), 1)
         images = file.create_dataset("imgs", (count, SIZE, SIZE), np.uint8, chunks=(min(count, 64), SIZE, SIZE), **how)
