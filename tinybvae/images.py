@@ -96,8 +96,9 @@ class Images:
         rows = self._rows[checked(index, len(self))]
         if self.binary:
             rows = np.unpackbits(rows, axis=1, count=math.prod(self.image_shape))
-        pixels = rows.reshape(-1, *self.image_shape).astype(np.float32)
-        return pixels / 255 if rows.dtype == np.uint8 and not self.binary else pixels
+        elif rows.dtype == np.uint8:
+            rows = np.divide(rows, 255, dtype=np.float32)
+        return rows.reshape(-1, *self.image_shape).astype(np.float32)
 
     def classes(self, index):
         """int64 (N, K): the class of each factor, counted from 0."""
