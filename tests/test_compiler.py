@@ -94,13 +94,14 @@ for architecture in tb.vae.ARCHITECTURES.values():
     expected = [job(i) for i, job in enumerate(jobs)]
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda i: jobs[i](i), range(12)))
-    assert all(np.array_equal(a, b) for one, other in zip(expected, found) for a, b in zip(one, other, strict=True))
+    print(all(np.array_equal(a, b) for one, other in zip(expected, found) for a, b in zip(one, other, strict=True)))
 """
 
 
 @pytest.mark.parametrize("layer", ["default", "workqueue"])
 def test_threads_wait_for_each_other(layer):
-    run(THREADS, NUMBA_THREADING_LAYER=layer)
+    same, complaints = run(THREADS, NUMBA_THREADING_LAYER=layer)
+    assert same.split() == ["True", "True"] and not complaints  # of both architectures
 
 
 FORK = """
