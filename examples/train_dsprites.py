@@ -19,47 +19,52 @@ from tinybvae.settings import (add_options, command, configure, given_settings, 
 
 
 def main():
-    with ExitStack() as lock:  # of the folder that the run writes into
-        train(lock)
-
-
-def train(lock):
     parser = Parser(description=__doc__, epilog="--gamma, --capacity, --beta, --learning-rate and --eps take a number "
                     "or a schedule, step:value,step:value,...: straight lines between the points, level beyond them. "
                     "--capacity 0:0,100000:25 is the paper's annealing. With another objective, gamma or "
                     "capacity than the recipe's, the other defaults are those of --preset burgess2018.")
     add_options(parser)
     options = parser.parse_args()
+    with ExitStack() as lock:  # of the folder that the run writes into
+        try:
+            run, sprites = begin(options, lock)
+        except (ValueError, MemoryError, OSError) as error:
+            parser.error(str(error))
+        train(run, sprites, options, parser)
+
+
+def begin(options, lock):
+    """A run, new or resumed, and its data. Wrong input ends here, before anything is written."""
+    numba.set_num_threads(options.threads)
     given, out = given_settings(options), Path(options.out)
     checkpoint = out / "checkpoint.h5"
-
-    # 1. A run, new or resumed, and its data. Wrong input ends here, before anything is written.
-    try:
-        numba.set_num_threads(options.threads)
-        if out.is_dir():
-            lock.enter_context(locked(out))
-        newest = newest_of(checkpoint) if options.resume else None
-        run = resumed_run(newest, given, options.preset) if newest else None
-        settings = run.settings if run else configure(given, options.preset)
-        sprites = tb.load_data(settings["data"])
-        run = run or new_run(settings, out, sprites.image_shape)
-        require_data_for(run, sprites)
-        if not out.is_dir():
-            out.mkdir(parents=True)
-            lock.enter_context(locked(out))
-        if newest not in (None, checkpoint):
-            say(f"{checkpoint} is missing or damaged: going on from the one before it, at step {run.step}")
-            reinstate(checkpoint)
-        tb.save(run, checkpoint, before(checkpoint))  # before the first step: from here on, nothing is lost
-    except (ValueError, MemoryError, OSError) as error:
-        parser.error(str(error))
+    if out.is_dir():
+        lock.enter_context(locked(out))
+    newest = newest_of(checkpoint) if options.resume else None
+    run = resumed_run(newest, given, options.preset) if newest else None
+    settings = run.settings if run else configure(given, options.preset)
+    sprites = tb.load_data(settings["data"])
+    run = run or new_run(settings, out, sprites.image_shape)
+    require_data_for(run, sprites)
+    if not out.is_dir():
+        out.mkdir(parents=True)
+        lock.enter_context(locked(out))
+    if newest not in (None, checkpoint):
+        say(f"{checkpoint} is missing or damaged: going on from the one before it, at step {run.step}")
+        reinstate(checkpoint)
+    tb.save(run, checkpoint, before(checkpoint))  # before the first step: from here on, nothing is lost
     if options.resume and not newest:
         say(f"nothing to resume in {out}: starting fresh")
     say(f"{command(settings)} --out {shlex.quote(str(out))}\n{len(sprites)} images")
+    return run, sprites
 
-    # 2. What happens every now and then: scores, when they are due or at the end; the checkpoint; the report.
-    measured = {}
 
+def train(run, sprites, options, parser):
+    """To the run's end, or until it is interrupted."""
+    settings, out, measured = run.settings, Path(options.out), {}
+    checkpoint = out / "checkpoint.h5"
+
+    # 1. What happens every now and then: scores, when they are due or at the end; the checkpoint; the report.
     def save_and_report(run):
         every = settings["checkpoint_every"] * (settings["evaluate_every"] or math.inf)
         run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
@@ -78,7 +83,7 @@ def train(lock):
             measured.update(describe(run, sprites))
             say(f"step {run.step}: {error}; the next report tries again")
 
-    # 3. Training.
+    # 2. Training.
     start = time.perf_counter()
     try:
         finished = tb.train(run, sprites, objective_of(settings), settings["steps"], settings["batch_size"],
@@ -87,7 +92,7 @@ def train(lock):
         parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}: --resume goes on from there, "
                        f"with --learning-rate at another rate\n")
 
-    # 4. What it found.
+    # 3. What it found.
     say(f"\n{summary(measured)}\n"
         f"{(time.perf_counter() - start) / 60:.1f} minutes; see {out / 'report.html'}")
     if not finished:
