@@ -7,13 +7,10 @@ others are not, for their bins, cuts and linear classifiers cannot tell 32 posit
 that does not vary among the samples counts in none of them; ValueError if none varies.
 """
 
-import math
-
 import numpy as np
 
+from tinybvae.classifiers import linear_svms, logistic_regression, random_forest
 from tinybvae.kernels.compiler import alone
-from tinybvae.layers import Linear
-from tinybvae.optimizers import Adam
 
 NAMES = {"mig": "MIG", "factor_vae": "FactorVAE", "beta_vae": "BetaVAE", "sap": "SAP", "dci": "DCI"}
 UNUSED = 0.05  # nats: a latent's mean may follow a factor, but with less KL than this the decoder cannot see it
@@ -21,7 +18,7 @@ CLEAR = .1, 1.5  # a latent is named after a factor if it knows this share of it
 NO_FACTOR = "no factor varies among these samples: there is nothing to score"
 TRAIN, TEST = 10_000, 5_000  # votes that the FactorVAE and BetaVAE scores learn from, and are measured on
 VOTERS = 64                  # samples, or pairs of them, behind a vote
-BINS, LEAF = 64, 20          # of the forest: cuts of a latent into parts of equal size; samples in a leaf
+BINS = 64                    # that DCI cuts a latent into, of equal size
 
 
 def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=25):
@@ -84,11 +81,6 @@ def _samples(codes, classes):
     if codes.dtype.kind not in "iuf" or not np.isfinite(codes).all():
         raise ValueError("codes must be finite real numbers")
     return codes, classes
-
-
-def _require_labels(labels, classes, N):
-    if labels.dtype.kind not in "iu" or labels.shape != (N,) or ((labels < 0) | (labels >= classes)).any():
-        raise ValueError(f"labels must be {N} integers from 0 to {classes - 1}")
 
 
 def vary(classes):
@@ -216,23 +208,6 @@ def beta_vae_score(codes, classes, seed=0):
     return float((answers == factors[TRAIN:]).mean())
 
 
-def logistic_regression(x, labels, classes, rng, steps=200, learning_rate=.2):
-    """A Linear layer from x (N, D) to a logit l for each class, by Adam on all of x.
-
-    L = −mean log p[label] with p = softmax(l), and ∂L/∂l = (p − one_hot) / N.
-    """
-    _require_labels(labels, classes, len(x))
-    layer = Linear(x.shape[1], classes, rng, np.float64)
-    adam, one_hot = Adam(layer.parameters, learning_rate), np.eye(classes)[labels]
-    for _ in range(steps):
-        logits = layer.forward(x)
-        p = np.exp(logits - logits.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        layer.backward((p - one_hot) / len(x))
-        adam.update(layer.gradients)
-    return layer
-
-
 def _alike(classes, factors, index, rng):
     """For each sample of index (M, S) one drawn from those that have the same class of the factor factors (M,)."""
     drawn = np.empty_like(index)
@@ -266,30 +241,6 @@ def _svm_accuracy(z, labels):
     return float(((z[train:, None] * w + b).argmax(axis=1) == labels[train:]).mean())
 
 
-def linear_svms(z, labels, classes, cost=.01, iterations=20):
-    """w and b (classes,) of one SVM a class, with y = 1 for its samples z (N,) and −1 for others.
-
-    Each minimizes ½ (w² + b²) + Σ c max(0, 1 − y (w z + b))². c is `cost`, for y = 1 times N / (classes · samples of
-    the class). Newton's method is exact once it knows which samples lie inside the margin.
-    """
-    _require_labels(labels, classes, len(z))
-    own = labels[:, None] == np.arange(classes)  # (N, classes)
-    x, y = z[:, None], np.where(own, 1, -1)
-    c = cost * np.where(own, len(z) / (classes * np.maximum(own.sum(axis=0), 1)), 1)
-    w, b = np.zeros((2, classes))
-    for _ in range(iterations):
-        margin = np.maximum(0, 1 - y * (x * w + b))
-        dw = w - 2 * (c * margin * y * x).sum(axis=0)
-        db = b - 2 * (c * margin * y).sum(axis=0)
-        if max(np.abs(dw).max(), np.abs(db).max()) < 1e-6:
-            break
-        inside = c * (margin > 0)
-        ww, wb, bb = 1 + 2 * (inside * x * x).sum(axis=0), 2 * (inside * x).sum(axis=0), 1 + 2 * inside.sum(axis=0)
-        determinant = ww * bb - wb * wb
-        w, b = w - (bb * dw - wb * db) / determinant, b - (ww * db - wb * dw) / determinant
-    return w, b
-
-
 def dci(codes, classes, seed=0):
     """Eastwood and Williams 2018: importance (D, K), disentanglement, completeness and informativeness, by these names.
 
@@ -303,7 +254,7 @@ def dci(codes, classes, seed=0):
     rng, varying = np.random.default_rng(seed), vary(classes)
     cuts = np.linspace(0, 1, BINS + 1)[1:-1]
     binned = np.stack([np.searchsorted(np.unique(np.quantile(z, cuts)), z) for z in codes.T], axis=1)
-    grown = [_forest(binned, c, rng) for c in classes[:, varying].T]
+    grown = [random_forest(binned, BINS, c, rng) for c in classes[:, varying].T]
     importance = np.zeros((codes.shape[1], len(varying)))
     importance[:, varying] = np.stack([column for column, _ in grown], axis=1)
 
@@ -315,44 +266,3 @@ def dci(codes, classes, seed=0):
 
     return {"importance": importance, "disentanglement": focus(importance[:, varying]),
             "completeness": focus(importance.T), "informativeness": float(np.mean([right for _, right in grown]))}
-
-
-def _forest(x, labels, rng, trees=10):
-    """A random forest (Breiman 2001) that tells labels from x (N, D), whole numbers below BINS.
-
-    Returns the importance of each latent, its part (D,) in what the splits take from the labels' entropy, and the share
-    of the last third of samples told right. Trees grow on samples drawn with replacement from the others; a node
-    splits at the best cut of √D latents, until it holds fewer than 2 LEAF samples or nothing is to be gained.
-    """
-    values, labels = np.unique(labels, return_inverse=True)
-    K, (N, D) = len(values), x.shape
-    importance, votes = np.zeros(D), np.zeros((N, K))
-    n_log_n = np.arange(N + 1) * np.log(np.maximum(np.arange(N + 1), 1))
-
-    def nats(counts):
-        """n · H of n labels with these counts (…, K)."""
-        return n_log_n[counts.sum(axis=-1)] - n_log_n[counts].sum(axis=-1)
-
-    def grow(train, test):
-        counts = np.bincount(labels[train], minlength=K)
-        gain = 0
-        if len(train) >= 2 * LEAF:
-            here = nats(counts)
-            for d in rng.permutation(D)[:math.ceil(math.sqrt(D))]:
-                table = np.bincount(x[train, d] * K + labels[train], minlength=BINS * K).reshape(BINS, K)
-                left = table.cumsum(axis=0)
-                gains = here - nats(left) - nats(counts - left)
-                if gains.max() > gain + 1e-9:
-                    gain, latent, cut = gains.max(), d, gains.argmax()
-        if gain:
-            importance[latent] += gain
-            low, test_low = x[train, latent] <= cut, x[test, latent] <= cut
-            grow(train[low], test[test_low])
-            grow(train[~low], test[~test_low])
-        else:
-            votes[test] += counts / len(train)
-
-    train = 2 * N // 3
-    for _ in range(trees):
-        grow(rng.integers(train, size=train), np.arange(train, N))
-    return importance / max(importance.sum(), 1e-12), (votes.argmax(axis=1) == labels)[train:].mean()

@@ -1,0 +1,97 @@
+"""What scores ask how well factors can be told from latents: logistic regression, linear SVMs, a random forest."""
+
+import math
+
+import numpy as np
+
+from tinybvae.layers import Linear
+from tinybvae.optimizers import Adam
+
+LEAF = 20  # samples in a leaf of the forest
+
+
+def logistic_regression(x, labels, classes, rng, steps=200, learning_rate=.2):
+    """A Linear layer from x (N, D) to a logit l for each class, by Adam on all of x.
+
+    L = −mean log p[label] with p = softmax(l), and ∂L/∂l = (p − one_hot) / N.
+    """
+    _require_labels(labels, classes, len(x))
+    layer = Linear(x.shape[1], classes, rng, np.float64)
+    adam, one_hot = Adam(layer.parameters, learning_rate), np.eye(classes)[labels]
+    for _ in range(steps):
+        logits = layer.forward(x)
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        layer.backward((p - one_hot) / len(x))
+        adam.update(layer.gradients)
+    return layer
+
+
+def linear_svms(z, labels, classes, cost=.01, iterations=20):
+    """w and b (classes,) of one SVM a class, with y = 1 for its samples z (N,) and −1 for others.
+
+    Each minimizes ½ (w² + b²) + Σ c max(0, 1 − y (w z + b))². c is `cost`, for y = 1 times N / (classes · samples of
+    the class). Newton's method is exact once it knows which samples lie inside the margin.
+    """
+    _require_labels(labels, classes, len(z))
+    own = labels[:, None] == np.arange(classes)  # (N, classes)
+    x, y = z[:, None], np.where(own, 1, -1)
+    c = cost * np.where(own, len(z) / (classes * np.maximum(own.sum(axis=0), 1)), 1)
+    w, b = np.zeros((2, classes))
+    for _ in range(iterations):
+        margin = np.maximum(0, 1 - y * (x * w + b))
+        dw = w - 2 * (c * margin * y * x).sum(axis=0)
+        db = b - 2 * (c * margin * y).sum(axis=0)
+        if max(np.abs(dw).max(), np.abs(db).max()) < 1e-6:
+            break
+        inside = c * (margin > 0)
+        ww, wb, bb = 1 + 2 * (inside * x * x).sum(axis=0), 2 * (inside * x).sum(axis=0), 1 + 2 * inside.sum(axis=0)
+        determinant = ww * bb - wb * wb
+        w, b = w - (bb * dw - wb * db) / determinant, b - (ww * db - wb * dw) / determinant
+    return w, b
+
+
+def _require_labels(labels, classes, N):
+    if labels.dtype.kind not in "iu" or labels.shape != (N,) or ((labels < 0) | (labels >= classes)).any():
+        raise ValueError(f"labels must be {N} integers from 0 to {classes - 1}")
+
+
+def random_forest(x, bins, labels, rng, trees=10):
+    """A random forest (Breiman 2001) that tells labels from x (N, D), whole numbers below `bins`.
+
+    Returns the importance of each latent, its part (D,) in what the splits take from the labels' entropy, and the share
+    of the last third of samples told right. Trees grow on samples drawn with replacement from the others; a node
+    splits at the best cut of √D latents, until it holds fewer than 2 LEAF samples or nothing is to be gained.
+    """
+    values, labels = np.unique(labels, return_inverse=True)
+    K, (N, D) = len(values), x.shape
+    importance, votes = np.zeros(D), np.zeros((N, K))
+    n_log_n = np.arange(N + 1) * np.log(np.maximum(np.arange(N + 1), 1))
+
+    def nats(counts):
+        """n · H of n labels with these counts (…, K)."""
+        return n_log_n[counts.sum(axis=-1)] - n_log_n[counts].sum(axis=-1)
+
+    def grow(train, test):
+        counts = np.bincount(labels[train], minlength=K)
+        gain = 0
+        if len(train) >= 2 * LEAF:
+            here = nats(counts)
+            for d in rng.permutation(D)[:math.ceil(math.sqrt(D))]:
+                table = np.bincount(x[train, d] * K + labels[train], minlength=bins * K).reshape(bins, K)
+                left = table.cumsum(axis=0)
+                gains = here - nats(left) - nats(counts - left)
+                if gains.max() > gain + 1e-9:
+                    gain, latent, cut = gains.max(), d, gains.argmax()
+        if gain:
+            importance[latent] += gain
+            low, test_low = x[train, latent] <= cut, x[test, latent] <= cut
+            grow(train[low], test[test_low])
+            grow(train[~low], test[~test_low])
+        else:
+            votes[test] += counts / len(train)
+
+    train = 2 * N // 3
+    for _ in range(trees):
+        grow(rng.integers(train, size=train), np.arange(train, N))
+    return importance / max(importance.sum(), 1e-12), (votes.argmax(axis=1) == labels)[train:].mean()
