@@ -120,8 +120,8 @@ def curves(history, columns, order, labels, units):
         labels = [*labels[:NAMED], f"and {len(labels) - NAMED} more"]
     for values, top, label in zip(each, np.cumsum(each, axis=0), labels):
         place = max(top[-1] - values[-1] / 2, place + .05 * height)  # beside its area, and clear of the one below
-        kl.annotate(label.replace("\n", " "), (step[-1], place), (4, 0), textcoords="offset points", fontsize=6, **PLAIN,
-                    va="center", color=INK, annotation_clip=False)
+        kl.annotate(label.replace("\n", " "), (step[-1], place), (4, 0), textcoords="offset points", fontsize=6,
+                    va="center", color=INK, annotation_clip=False, **PLAIN)
     if np.isfinite(series["capacity"]).any():
         kl.plot(step, series["capacity"], color=INK, lw=1.2, ls="--", label="capacity C")
         kl.legend(fontsize=7, frameon=False)
