@@ -8,6 +8,7 @@ import numpy as np
 
 from tinybvae import metrics
 from tinybvae.checkpoint import as_json
+from tinybvae.dsprites import DSprites
 from tinybvae.dsprites.sprites import FACTOR_NAMES, FACTOR_SIZES, SHAPES, alike
 from tinybvae.files import write_atomically
 from tinybvae.kernels import memory
@@ -16,6 +17,7 @@ from tinybvae.report import figures
 from tinybvae.report.page import factors_text, page
 
 TRAVERSED = (1, 2, 5, 16, 16)  # the factor classes of the image that traversals start from: an ellipse
+STARTS = (TRAVERSED, (0, 5, 4, 10, 20), (2, 4, 0, 22, 10), (1, 4, 15, 8, 8), (2, 2, 25, 14, 26))  # of the page
 FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",
          "report.html")  # beside z0.gif …
 
@@ -35,6 +37,10 @@ def write_report(run, sprites, folder, command):
     used = sum(latent["factor"] != "unused" for latent in latents)
     units = {layer: units for layer, (_, units) in measured["dead_units"].items()}
     some, z = rng.integers(len(sprites), size=20), rng.standard_normal((20, model.latents))
+    starts, factors = [0, *some[:4]], None
+    if isinstance(sprites, DSprites) and model.image_shape == sprites.image_shape:
+        starts = [nearest(sprites, classes) for classes in STARTS]
+        factors = sprites.values(starts) - (1, 0, 0, 0, 0)
     makers = {
         "history.csv": lambda: _history_csv(run),
         "metrics.json": lambda: as_json(measured, indent=1).encode(),
@@ -43,7 +49,8 @@ def write_report(run, sprites, folder, command):
         "traversals.png": lambda: figures.traversals(model, mean, order, labels),
         "traversals.gif": lambda: figures.traversal_gif(model, mean, order, labels),
         **{f"z{d}.gif": lambda d=d: figures.traversal_gif(model, mean, [d]) for d in range(model.latents)},
-        "report.html": lambda: page(measured, order, files, command).encode(errors="replace"),
+        "report.html": lambda: page(run, measured, sprites.images(starts), factors, files,
+                                    command).encode(errors="replace"),
     }
     if not run.history:
         del makers["loss.png"]
