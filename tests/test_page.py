@@ -1,0 +1,198 @@
+"""The page in headless Chromium: it computes what the model does, a slider changes the image and only it, no errors."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import tinybvae as tb
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+RNG = np.random.default_rng(0)
+Z, INDEX = RNG.standard_normal((3, 4)), [5, 17, 29]
+SPRITES = RNG.integers(737_280, size=200)
+
+
+class Own:
+    """Images without factors that vary, of any shape: but one with a name that would not fit, nor be safe."""
+
+    factor_names, factor_sizes = ("x" * 90 + "<img>",), (1,)
+
+    def __init__(self, shape):
+        self.image_shape, self.drawn = shape, np.random.default_rng(0).random((30, *shape), np.float32)
+
+    def __len__(self):
+        return 30
+
+    def classes(self, index):
+        return np.zeros((len(index), 1), int)
+
+    def images(self, index):
+        return self.drawn[index]
+
+
+@pytest.fixture(scope="module", params=["burgess2018", "burgess2018 in colour", "higgins2017"])
+def written(request, tmp_path_factory):
+    """A model, its data, and the folder with the report."""
+    shape = {"burgess2018": (64, 64, 1), "higgins2017": (16, 16, 1)}.get(request.param, (32, 48, 3))
+    model = tb.BetaVAE(4, seed=1, image_shape=shape, architecture=getattr(tb, request.param.split()[0]),
+                       negative_slope=.1 if "colour" in request.param else 0)
+    for p in model.parameters.values():
+        p += np.float32(.02) * RNG.standard_normal(p.shape, np.float32)  # as if trained: no bias is 0
+    run = tb.Run(model, None, RNG, settings={"data": "<b>&.npz"})
+    if shape[2] == 1:
+        C = np.nan if "higgins" in request.param else 1.0
+        run.history = [[step, 9., 8., 4., C, *4 * [1.], 4., *(0. for relu in model.relus)] for step in (0, 10)]
+    data, folder = tb.DSprites() if shape == (64, 64, 1) else Own(shape), tmp_path_factory.mktemp("page")
+    tb.write_report(run, data, folder, "a <command> & 'more'")
+    return model, data, (folder / "report.html").read_text(encoding="utf-8")
+
+
+def small(model):
+    return model.architecture is tb.burgess2018  # the other one has 5 million weights and more
+
+
+def test_curves_are_there_if_there_is_a_history_and_c_if_the_objective_has_one(written):
+    model, _, page = written
+    assert ("How it was learnt" in page) == (model.image_shape[2] == 1)
+    assert ("the capacity C" in page) == (model.image_shape == (64, 64, 1))
+
+
+def test_a_page_loads_nothing_and_is_small(written):
+    model, _, page = written
+    assert not re.search(r'(src|href)="(?!data:)|url\(|@import|https?:', page)
+    assert "a &lt;command&gt; &amp;" in page and "&lt;b&gt;&amp;.npz" in page and "<img>" not in page
+    assert len(page) < 3e6 or not small(model)
+
+
+SCRIPT = """
+const answer = {}, find = id => document.getElementById(id), all = what => [...document.querySelectorAll(what)];
+const pictures = () => Object.fromEntries(all("canvas").map((canvas, n) => [canvas.id || n, canvas.toDataURL()]));
+const values = () => all(".latent input").map(input => Number(input.value));
+const move = (slider, value) => { slider.value = value; slider.dispatchEvent(new Event("input")); };
+const {decode, encode, latents, render} = window.tinybvae;
+
+answer.latents = latents;
+answer.images = Z.map(z => [...decode(z)]);
+answer.codes = X.map(x => { const {mean, logvar} = encode(x); return [...mean, ...logvar]; });
+
+answer.before = [pictures(), values()];
+move(find("z2"), values()[2] < 0 ? 2.5 : -2.5);
+answer.after = [pictures(), values()];
+
+for (let x = .5; x < 1 && find("sprite-x"); x += .02) move(find("sprite-x"), x);  // as a hand drags it
+answer.moved = Math.max(...all(".latent").map(row => Number(row.style.getPropertyValue("--moved"))));
+
+answer.starts = ["start2", "prior", "reset"].map(id => {
+  find(id).click();
+  return [find("encoded").className.includes("none"), ...values()];
+});
+
+answer.sprites = find("controls") && SPRITES.map(factors => render(factors).join(""));
+if (find("controls")) {
+  answer.turn = [[pictures().encoded, values()]];
+  move(find("sprite-orientation"), 2);
+  answer.turn.push([pictures().encoded, values()]);
+}
+
+const phone = document.createElement("iframe");  // Chromium's own window is wider, even without a head
+phone.style.cssText = "width: 390px; height: 800px; border: 0";
+phone.srcdoc = PAGE;
+phone.onload = () => {
+  const {scrollWidth, scrollHeight} = phone.contentDocument.documentElement;
+  const line = phone.contentDocument.querySelector("td.number").getBoundingClientRect().height;
+  find("answer").textContent = JSON.stringify({...answer, line, phone: [scrollWidth, scrollHeight]});
+};
+document.body.append(phone);
+"""
+
+
+@pytest.fixture(scope="module")
+def answer(written, tmp_path_factory):
+    """What SCRIPT finds in the page, a second after it was opened from its file; no error, no warning."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    model, data, page = written
+    given = {"Z": Z.tolist(), "X": data.images(INDEX).reshape(3, -1).tolist(),
+             "PAGE": page if small(model) else "<table><td class=number>",
+             "SPRITES": (tb.DSprites().values(SPRITES) - (1, 0, 0, 0, 0)).tolist()}
+    given = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in given.items()).replace("</", "<\\/")
+    tested = tmp_path_factory.mktemp("tested") / "tested.html"
+    tested.write_text(f'{page}<pre id="answer"></pre><script>setTimeout(() => {{{given}{SCRIPT}}}, 1000)</script>',
+                      encoding="utf-8")
+    done = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+                           "--virtual-time-budget=20000", "--dump-dom", tested.as_uri()],
+                          capture_output=True, text=True, timeout=120)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    return json.loads(re.search(r'<pre id="answer">(.*?)</pre>', done.stdout, re.S)[1])
+
+
+def test_it_agrees_with_the_model(written, answer):
+    model, data, _ = written
+    assert answer["latents"] == 4
+    np.testing.assert_allclose(answer["images"], tb.sigmoid(model.decode(Z)).reshape(3, -1), atol=2e-3)
+    np.testing.assert_allclose(answer["codes"], np.concatenate(model.encode(data.images(INDEX)), axis=1), atol=2e-3)
+
+
+def test_a_slider_changes_the_image_and_only_it(answer):
+    (before, values), (after, moved) = answer["before"], answer["after"]
+    assert [name for name in before if after[name] != before[name]] == ["decoded"]
+    assert sum(a != b for a, b in zip(values, moved)) == 1
+
+
+def test_what_it_starts_from(answer):
+    blank, *_ = zip(*answer["starts"])
+    assert blank == (False, True, False) and len({tuple(row) for row in answer["starts"]}) == 3
+
+
+def test_a_sprite_is_the_renderers(written, answer):
+    _, data, _ = written
+    if isinstance(data, Own):
+        assert answer["sprites"] is None
+        return
+    assert answer["sprites"] == ["".join(map(str, image.reshape(-1).astype(int))) for image in data.images(SPRITES)]
+    (image, values), (turned, others) = answer["turn"]
+    assert image != turned and values != others
+
+
+def test_what_moves_is_marked(written, answer):
+    assert (answer["moved"] > .2) == isinstance(written[1], tb.DSprites)
+
+
+def test_images_that_only_look_like_dsprites(tmp_path):
+    """Factors by the same names, but in colour: no renderer of ours draws them."""
+    class Coloured(Own):
+        factor_names, factor_sizes = tb.DSprites.factor_names, tb.DSprites.factor_sizes
+
+        def classes(self, index):
+            return tb.DSprites().classes(np.asarray(index) * 20_000)
+
+    model = tb.BetaVAE(2, image_shape=(64, 64, 3))
+    tb.write_report(tb.Run(model, None, RNG), Coloured((64, 64, 3)), tmp_path, "command")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "among images of one shape" in page and 'id="controls"' not in page and '"factors": null' in page
+
+
+def test_layers_that_the_page_does_not_know(tmp_path):
+    class Twice(tb.Layer):
+        def forward(self, x):
+            return 2 * x
+
+    def architecture(latents, shape, rng, dtype):
+        encoder, decoder = tb.burgess2018(latents, shape, rng, dtype)
+        encoder.layers["twice"] = Twice()
+        return encoder, decoder
+
+    model = tb.BetaVAE(2, image_shape=(16, 16, 1), architecture=architecture)
+    tb.write_report(tb.Run(model, None, RNG), Own((16, 16, 1)), tmp_path, "command")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "layers that the page does not know" in page and "<script" not in page
+
+
+def test_no_sideways_scrolling_on_a_phone(written, answer):
+    wide, high = answer["phone"]
+    assert wide <= 390 < high or not small(written[0])
+    assert answer["line"] < 2 * 16 * 1.55  # pixels: a number is not broken
