@@ -1,9 +1,9 @@
 """The benchmark measures what it says, for any batch and number of threads; how long that takes is not tested."""
 
-import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
@@ -14,12 +14,13 @@ sys.path.insert(0, str(EXAMPLES))
 import benchmark  # noqa: E402
 
 
-def test_tables_and_picture(tmp_path):
-    picture = tmp_path / "new" / "speed.png"
-    process = subprocess.run([sys.executable, EXAMPLES / "benchmark.py", "--batches", "1", "7", "--threads", "1",
-                              "--rounds", "1", "--out", picture], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-    rows = [line.split("|")[1:-1] for line in process.stdout.splitlines() if line.startswith("|")]
+def test_tables_and_picture(tmp_path, call, monkeypatch):
+    picture, threads = tmp_path / "new" / "speed.png", numba.get_num_threads()
+    monkeypatch.setattr(benchmark, "SECONDS", 0)
+    status, printed, _ = call(benchmark.main, "--batches", 1, 7, "--threads", 1, "--rounds", 1, "--out", picture)
+    numba.set_num_threads(threads)
+    assert status == 0
+    rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("|")]
     assert [row[0].strip() for row in rows if "conv2d" in row[0]] == ["conv2d", "conv2d_transpose", "conv2d_weight"]
     assert [row[1].strip() for row in rows[-2:]] == ["1", "7"]
     assert picture.read_bytes().startswith(b"\x89PNG")
