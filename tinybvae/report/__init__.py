@@ -14,7 +14,7 @@ from tinybvae.files import write_atomically
 from tinybvae.kernels import memory
 from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures
-from tinybvae.report.page import factors_text, page
+from tinybvae.report.page import factors_text, page, used
 
 TRAVERSED = (1, 2, 5, 16, 16)  # the factor classes of the image that traversals start from: an ellipse
 STARTS = (TRAVERSED, (0, 5, 4, 10, 20), (2, 4, 0, 22, 10), (1, 4, 15, 8, 8), (2, 2, 25, 14, 26))  # of the page
@@ -34,7 +34,6 @@ def write_report(run, sprites, folder, command):
     memory.release()  # most of what training needed: pictures need memory of other sizes
     order = [latent["z"] for latent in sorted(latents, key=lambda latent: -latent["kl"])]
     labels = [f"z{d} {latents[d]['factor']}\n{latents[d]['kl']:.2f} nats" for d in order]
-    used = sum(latent["factor"] != "unused" for latent in latents)
     units = {layer: units for layer, (_, units) in measured["dead_units"].items()}
     some, z = rng.integers(len(sprites), size=20), rng.standard_normal((20, model.latents))
     starts, factors = [0, *some[:4]], None
@@ -44,7 +43,7 @@ def write_report(run, sprites, folder, command):
     makers = {
         "history.csv": lambda: _history_csv(run),
         "metrics.json": lambda: as_json(measured, indent=1).encode(),
-        "loss.png": lambda: figures.curves(run.history, run.history_columns, order, labels[:used], units),
+        "loss.png": lambda: figures.curves(run.history, run.history_columns, order, labels[:used(latents)], units),
         "reconstructions.png": lambda: figures.reconstructions(model, sprites.images(some), z),
         "traversals.png": lambda: figures.traversals(model, mean, order, labels),
         "traversals.gif": lambda: figures.traversal_gif(model, mean, order, labels),
@@ -119,8 +118,8 @@ def summary(measured):
         lines[0] += f"    factors as in images of the {measured['shape']}"
     for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
         lines.append("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
-    used = sum(latent["factor"] != "unused" for latent in measured["latents"])
-    lines.append(f"{used} of {len(measured['latents'])} latents used; {dead_text(measured['dead_units'])}")
+    lines.append(f"{used(measured['latents'])} of {len(measured['latents'])} latents used; "
+                 f"{dead_text(measured['dead_units'])}")
     lines += factors_text(measured["constant_factors"], measured["mig"] is not None)
     for row in measured["scores"][-1:]:
         lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items())

@@ -238,4 +238,4 @@ function normal() {                                                  // Box and 
   return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }
 
-if (typeof document !== "undefined") explore(JSON.parse(document.getElementById("model").textContent));
+explore(JSON.parse(document.getElementById("model").textContent));

@@ -130,8 +130,8 @@ to 1, says nothing.</p>
 
 
 def _headline(measured):
-    used = sum(latent["factor"] != "unused" for latent in measured["latents"])
-    parts = [f"{used} of {len(measured['latents'])} latents used", f"KL {measured['kl']:.2f} nats"]
+    latents = measured["latents"]
+    parts = [f"{used(latents)} of {len(latents)} latents used", f"KL {measured['kl']:.2f} nats"]
     if measured["reconstruction"] is not None and np.isfinite(measured["reconstruction"]):
         parts.append(f"reconstruction loss {measured['reconstruction']:.1f} nats")
     if measured["mig"] is not None:
@@ -213,6 +213,11 @@ def _scores(measured):
                    for name, title in metrics.NAMES.items())
     return (f"<h2>Scores after {last['step']:,} steps</h2>\n<p>Of 10,000 images' posterior means; 1 is best.</p>\n"
             f"{notes}<table>{rows}</table>\n")
+
+
+def used(latents):
+    """How many of the latents that `describe` found are used."""
+    return sum(latent["factor"] != "unused" for latent in latents)
 
 
 def factors_text(constant, scored):
