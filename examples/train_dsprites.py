@@ -10,12 +10,11 @@ from pathlib import Path
 import numba
 
 import tinybvae as tb
-from tinybvae.checkpoint import before, newest_of, reinstate
+from tinybvae.checkpoint import before
 from tinybvae.commandline import Parser, say
-from tinybvae.files import locked
 from tinybvae.report import describe, summary
-from tinybvae.settings import (add_options, command, configure, given_settings, new_run, objective_of,
-                               require_data_for, resumed_run)
+from tinybvae.runs import opened
+from tinybvae.settings import add_options, command, given_settings, objective_of
 
 
 def main():
@@ -25,38 +24,15 @@ def main():
                     "capacity than the recipe's, the other defaults are those of --preset burgess2018.")
     add_options(parser)
     options = parser.parse_args()
-    with ExitStack() as lock:  # of the folder that the run writes into
+    numba.set_num_threads(options.threads)
+    with ExitStack() as stack:
         try:
-            run, sprites = begin(options, lock)
+            run, sprites = stack.enter_context(opened(options.out, given_settings(options), options.preset,
+                                                      options.resume))
         except (ValueError, MemoryError, OSError) as error:
             parser.error(str(error))
+        say(f"{command(run.settings)} --out {shlex.quote(options.out)}\n{len(sprites)} images")
         train(run, sprites, options, parser)
-
-
-def begin(options, lock):
-    """A run, new or resumed, and its data. Wrong input ends here, before anything is written."""
-    numba.set_num_threads(options.threads)
-    given, out = given_settings(options), Path(options.out)
-    checkpoint = out / "checkpoint.h5"
-    if out.is_dir():
-        lock.enter_context(locked(out))
-    newest = newest_of(checkpoint) if options.resume else None
-    run = resumed_run(newest, given, options.preset) if newest else None
-    settings = run.settings if run else configure(given, options.preset)
-    sprites = tb.load_data(settings["data"])
-    run = run or new_run(settings, out, sprites.image_shape)
-    require_data_for(run, sprites)
-    if not out.is_dir():
-        out.mkdir(parents=True)
-        lock.enter_context(locked(out))
-    if newest not in (None, checkpoint):
-        say(f"{checkpoint} is missing or damaged: going on from the one before it, at step {run.step}")
-        reinstate(checkpoint)
-    tb.save(run, checkpoint, before(checkpoint))  # before the first step: from here on, nothing is lost
-    if options.resume and not newest:
-        say(f"nothing to resume in {out}: starting fresh")
-    say(f"{command(settings)} --out {shlex.quote(str(out))}\n{len(sprites)} images")
-    return run, sprites
 
 
 def train(run, sprites, options, parser):

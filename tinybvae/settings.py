@@ -1,4 +1,4 @@
-"""What a run is made with: the recipe, the published presets, the options that change them; and the run itself.
+"""What a run is made with: the recipe, the published presets, and the options that change them.
 
 Settings are a flat dict that JSON can hold: it goes into the checkpoint, onto the report and back into a command line.
 """
@@ -6,16 +6,8 @@ Settings are a flat dict that JSON can hold: it goes into the checkpoint, onto t
 import shlex
 from argparse import SUPPRESS
 
-import numpy as np
-
-from tinybvae.checkpoint import OPTIMIZERS, Run, before, load
-from tinybvae.commandline import (as_text, path, positive_int, schedule, schedule_or_0, seed, slope, thread_count)
-from tinybvae.dsprites import DSprites
-from tinybvae.layers import uniform_start
+from tinybvae.commandline import as_text, path, positive_int, schedule, schedule_or_0, seed, slope, thread_count
 from tinybvae.losses import beta_objective, capacity_objective
-from tinybvae.report import FILES
-from tinybvae.schedule import changed
-from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 STARTS = ("he", "uniform")
 OBJECTIVES = {"capacity": (capacity_objective, ("gamma", "capacity")),
@@ -104,13 +96,13 @@ def configure(given, preset=None):
     """All settings of a new run: the given ones, and the preset's for the others.
 
     Without a preset these are the recipe's, whose parts are made for its own objective, γ and C: with others, they are
-    BURGESS2018's. Raises ValueError as `_merged` does.
+    BURGESS2018's. Raises ValueError as `merged` does.
     """
     own = all(given.get(name, DEFAULTS[name]) == DEFAULTS[name] for name in ("objective", "gamma", "capacity"))
-    return _merged({**BURGESS2018, **COMMON, **(PRESETS[preset] if preset else RECIPE if own else {})}, given)
+    return merged({**BURGESS2018, **COMMON, **(PRESETS[preset] if preset else RECIPE if own else {})}, given)
 
 
-def _merged(settings, given):
+def merged(settings, given):
     """Settings overridden by the given ones, without other objectives'.
 
     Raises ValueError if one is given that belongs to another objective.
@@ -130,58 +122,6 @@ def objective_of(settings):
     """The objective (kl, step) -> (penalty, slope) that settings describe."""
     make, names = OBJECTIVES[settings["objective"]]
     return make(**{name: settings[name] for name in names})
-
-
-def new_run(settings, out, image_shape=DSprites.image_shape):
-    """A run at step 0, for an empty or new folder `out`. Raises ValueError if it is in use, or for wrong settings."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file: give a folder")
-    if (out / "checkpoint.h5").exists() or before(out / "checkpoint.h5").exists():
-        raise ValueError(f"--out {out} already holds a run: go on with it by --resume, or give another folder")
-    for file in out.glob("*"):
-        if file.name in FILES or file.match("z[0-9]*.gif"):
-            raise ValueError(f"--out {out} already holds a run's {file.name}, but no checkpoint.h5: "
-                             f"give another folder")
-    model = BetaVAE(settings["latents"], settings["seed"], image_shape=image_shape,
-                    architecture=ARCHITECTURES[settings["architecture"]], negative_slope=settings["negative_slope"])
-    if settings["start"] == "uniform":
-        uniform_start(model.parameters, np.random.default_rng(settings["seed"]))
-    optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters, learning_rate=settings["learning_rate"],
-                                                  eps=settings["eps"])
-    rng = np.random.default_rng([settings["seed"], 1])  # another stream than the weights'
-    return Run(model, optimizer, rng, settings=settings)
-
-
-def resumed_run(checkpoint, given, preset=None):
-    """The run in a checkpoint. Raises ValueError if it was made with other settings, or not by `new_run`."""
-    run = load(checkpoint)
-    if run.optimizer is None:
-        raise ValueError(f"{checkpoint} holds weights only: give another --out")
-    for name, value in {**LATER, "eps": run.optimizer.settings["eps"]}.items():
-        run.settings.setdefault(name, value)
-    objective = run.settings.get("objective")
-    if objective not in OBJECTIVES or not run.settings.keys() >= configure({"objective": objective}).keys():
-        raise ValueError(f"{checkpoint} was not made by this command: give another --out")
-    settings = _merged({**run.settings, **PRESETS.get(preset, {})}, given)
-    if "learning_rate" in given:  # from here on: a run that diverged may go on with another one
-        rate = changed(run.settings["learning_rate"], given["learning_rate"], run.step)
-        settings["learning_rate"] = run.settings["learning_rate"] = run.optimizer.settings["learning_rate"] = rate
-    for name, value in settings.items():
-        if name not in MAY_CHANGE and run.settings.get(name) != value:
-            raise ValueError(f"{checkpoint} was made with {name} {as_text(run.settings.get(name))}, not "
-                             f"{as_text(value)}: resume it without that option, or give another --out")
-    if settings["steps"] < run.step:
-        raise ValueError(f"{checkpoint} is at step {run.step} already: give --steps of at least that")
-    run.settings = settings
-    return run
-
-
-def require_data_for(run, data):
-    """Raise ValueError unless the run's model takes images of this size, and they make a batch."""
-    if data.image_shape != run.model.image_shape:
-        raise ValueError(f"--data holds images of shape {data.image_shape}, the model takes {run.model.image_shape}")
-    if run.settings["batch_size"] > len(data):
-        raise ValueError(f"--batch-size {run.settings['batch_size']}: at most the data set's {len(data)} images")
 
 
 def command(settings):

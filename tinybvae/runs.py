@@ -1,0 +1,116 @@
+"""A run in its folder: begun or gone on with, locked meanwhile, and saved before its first step."""
+
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from tinybvae.checkpoint import OPTIMIZERS, Run, before, load, newest_of, reinstate, save
+from tinybvae.commandline import as_text, say
+from tinybvae.dsprites import DSprites, load_data
+from tinybvae.files import locked
+from tinybvae.layers import uniform_start
+from tinybvae.report import FILES
+from tinybvae.schedule import changed
+from tinybvae.settings import LATER, MAY_CHANGE, OBJECTIVES, PRESETS, configure, merged, objective_of
+from tinybvae.training import train
+from tinybvae.vae import ARCHITECTURES, BetaVAE
+
+
+@contextmanager
+def opened(out, given, preset=None, resume=False, sprites=None):
+    """The run in the folder `out`, new or resumed, and its data, while no other process may write there.
+
+    `given` settings and a preset as `configure` takes them; `sprites` instead of what the setting "data" says. Before
+    anything is written, it raises ValueError for wrong input, as `new_run`, `resumed_run` and `load_data` do, and
+    OSError where nothing can be written.
+    """
+    out = Path(out)
+    checkpoint = out / "checkpoint.h5"
+    with ExitStack() as lock:
+        if out.is_dir():
+            lock.enter_context(locked(out))
+        newest = newest_of(checkpoint) if resume else None
+        run = resumed_run(newest, given, preset) if newest else None
+        settings = run.settings if run else configure(given, preset)
+        sprites = sprites or load_data(settings["data"])
+        run = run or new_run(settings, out, sprites.image_shape)
+        require_data_for(run, sprites)
+        if not out.is_dir():
+            out.mkdir(parents=True)
+            lock.enter_context(locked(out))
+        if newest not in (None, checkpoint):
+            say(f"{checkpoint} is missing or damaged: going on from the one before it, at step {run.step}")
+            reinstate(checkpoint)
+        save(run, checkpoint, before(checkpoint))  # before the first step: from here on, nothing is lost
+        if resume and not newest:
+            say(f"nothing to resume in {out}: starting fresh")
+        yield run, sprites
+
+
+def trained(out, sprites, preset=None, **given):
+    """The model of the run in `out`, trained to its end: a run that is there goes on, and one at its end stays.
+
+    Raises ValueError as `opened` does, and KeyboardInterrupt, after a last checkpoint, if it was interrupted.
+    """
+    checkpoint = Path(out) / "checkpoint.h5"
+    with opened(out, given, preset, checkpoint.exists() or before(checkpoint).exists(), sprites) as (run, _):
+        settings = run.settings
+        if run.step < settings["steps"]:
+            say(f"training {out}, {settings['steps']} steps")
+            if not train(run, sprites, objective_of(settings), settings["steps"], settings["batch_size"],
+                         settings["checkpoint_every"], lambda run: save(run, checkpoint, before(checkpoint))):
+                raise KeyboardInterrupt
+    return run.model
+
+
+def new_run(settings, out, image_shape=DSprites.image_shape):
+    """A run at step 0, for an empty or new folder `out`. Raises ValueError if it is in use, or for wrong settings."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: give a folder")
+    if (out / "checkpoint.h5").exists() or before(out / "checkpoint.h5").exists():
+        raise ValueError(f"--out {out} already holds a run: go on with it by --resume, or give another folder")
+    for file in out.glob("*"):
+        if file.name in FILES or file.match("z[0-9]*.gif"):
+            raise ValueError(f"--out {out} already holds a run's {file.name}, but no checkpoint.h5: "
+                             f"give another folder")
+    model = BetaVAE(settings["latents"], settings["seed"], image_shape=image_shape,
+                    architecture=ARCHITECTURES[settings["architecture"]], negative_slope=settings["negative_slope"])
+    if settings["start"] == "uniform":
+        uniform_start(model.parameters, np.random.default_rng(settings["seed"]))
+    optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters, learning_rate=settings["learning_rate"],
+                                                  eps=settings["eps"])
+    rng = np.random.default_rng([settings["seed"], 1])  # another stream than the weights'
+    return Run(model, optimizer, rng, settings=settings)
+
+
+def resumed_run(checkpoint, given, preset=None):
+    """The run in a checkpoint. Raises ValueError if it was made with other settings, or not by `new_run`."""
+    run = load(checkpoint)
+    if run.optimizer is None:
+        raise ValueError(f"{checkpoint} holds weights only: give another --out")
+    for name, value in {**LATER, "eps": run.optimizer.settings["eps"]}.items():
+        run.settings.setdefault(name, value)
+    objective = run.settings.get("objective")
+    if objective not in OBJECTIVES or not run.settings.keys() >= configure({"objective": objective}).keys():
+        raise ValueError(f"{checkpoint} was not made by this command: give another --out")
+    settings = merged({**run.settings, **PRESETS.get(preset, {})}, given)
+    if "learning_rate" in given:  # from here on: a run that diverged may go on with another one
+        rate = changed(run.settings["learning_rate"], given["learning_rate"], run.step)
+        settings["learning_rate"] = run.settings["learning_rate"] = run.optimizer.settings["learning_rate"] = rate
+    for name, value in settings.items():
+        if name not in MAY_CHANGE and run.settings.get(name) != value:
+            raise ValueError(f"{checkpoint} was made with {name} {as_text(run.settings.get(name))}, not "
+                             f"{as_text(value)}: resume it without that option, or give another --out")
+    if settings["steps"] < run.step:
+        raise ValueError(f"{checkpoint} is at step {run.step} already: give --steps of at least that")
+    run.settings = settings
+    return run
+
+
+def require_data_for(run, data):
+    """Raise ValueError unless the run's model takes images of this size, and they make a batch."""
+    if data.image_shape != run.model.image_shape:
+        raise ValueError(f"--data holds images of shape {data.image_shape}, the model takes {run.model.image_shape}")
+    if run.settings["batch_size"] > len(data):
+        raise ValueError(f"--batch-size {run.settings['batch_size']}: at most the data set's {len(data)} images")
