@@ -110,6 +110,27 @@ def test_mosaic_lays_rows_and_columns():
     assert image[bottom - 5, left + 5] < 10 and image[bottom - 5, right - 5] > 245
 
 
+def test_codes_show_each_latent_in_a_row(monkeypatch):
+    """Places as in the image, x to the right and y down; curves with their factor's values; a traversal."""
+    monkeypatch.setattr(figures, "png", lambda figure: figure)
+    rng = np.random.default_rng(0)
+    places, means = rng.standard_normal((2, 5, 4)), 5 * rng.standard_normal((2, 3, 6))
+    strips = [figures.traverse(Mirror(), MEAN, z, np.linspace(-3, 3, 7)) for z in (2, 0)]
+    figure = figures.codes(["z2", "z0"], places, strips, [("scale", np.arange(6), means, ("a", "b", "c"))], "$title")
+    heat, curve, strip = figure.axes[3:6]
+    np.testing.assert_array_equal(heat.images[0].get_array(), places[1].T)
+    assert heat.images[0].get_clim() == (-3, 3) and heat.get_yticklabels()[0].get_text() == "z0"
+    np.testing.assert_array_equal([line.get_ydata() for line in curve.lines], means[1])
+    np.testing.assert_array_equal(curve.lines[0].get_xdata(), np.arange(6))
+    low, high = curve.get_ylim()
+    assert (low, high) == figure.axes[1].get_ylim() and low < means.min() and high > means.max()
+    assert figure.axes[1].get_title() == "mean by scale" and len(strip.images) == 1
+    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["a", "b", "c"]
+    assert figure.get_suptitle() == "$title"
+    figure = figures.codes(["z2"], places[:1], strips[:1])
+    assert len(figure.axes) == 3 and not figure.get_suptitle()  # a heat map, a traversal, and the colours' bar
+
+
 COLUMNS = ["step", "total", "reconstruction", "kl", "capacity", "kl_z0", "kl_z1", "used", "dead_encoder.conv1"]
 
 

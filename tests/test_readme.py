@@ -50,7 +50,8 @@ def test_places_exist():
 
 
 def test_options_and_extras_exist():
-    commands = ["examples/train_dsprites.py"], ["examples/explore.py"], ["-m", "tinybvae.dsprites"]
+    commands = (["examples/train_dsprites.py"], ["examples/explore.py"], ["examples/burgess2018.py"],
+                ["-m", "tinybvae.dsprites"])
     help_text = "".join(subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, cwd=ROOT,
                                        env={"PYTHONPATH": str(ROOT)}).stdout for command in commands)
     text = "".join(READMES.values())

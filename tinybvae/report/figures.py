@@ -57,6 +57,15 @@ def factors(sprites, classes=(2, 4, 3, 16, 16), columns=8):
 
 
 @_picture
+def mosaic(rows, row_labels=(), column_labels=(), title=""):
+    """PNG: pictures (rows, columns, height, width, channels), with what stands beside and above them."""
+    figure = Figure(figsize=(.75 * len(rows[0]) + 1.2, .75 * len(rows) + .3), layout="constrained")
+    _mosaic(figure.subplots(), rows, row_labels, column_labels)
+    _title(figure, title)
+    return png(figure)
+
+
+@_picture
 def reconstructions(model, images, z):
     """PNG of three panels: images (N, …), on their right what posterior means rebuild, and what z (M, D) decodes to.
 
@@ -71,13 +80,46 @@ def reconstructions(model, images, z):
     return png(figure)
 
 
-@_picture
 def traversals(model, mean, order, labels):
     """PNG: a row a latent, from −3 to 3, the other latents at `mean` (D,); `labels` in the order of the rows."""
     values = np.linspace(-REACH, REACH, 11)
-    figure = Figure(figsize=(.75 * len(values) + 1.2, .75 * len(order) + .3), layout="constrained")
-    _mosaic(figure.subplots(), [traverse(model, mean, latent, values) for latent in order], labels,
-            [f"{value:+.1f}" for value in values])
+    return mosaic([traverse(model, mean, latent, values) for latent in order], labels,
+                  [f"{value:+.1f}" for value in values])
+
+
+@_picture
+def codes(labels, places, strips, curves=(), title=""):
+    """PNG: what R latents say, a row each: their mean by place, their mean along factors, and their traversal.
+
+    `places` (R, x, y), on one scale of colours; `strips` (R, pictures, height, width, channels) from −3 to 3; `curves`
+    (name of a factor, its values (V,), means (R, lines, V), the lines' names), on one scale.
+    """
+    rows = len(labels)
+    figure = Figure(figsize=(1.2 + 1.3 * len(curves) + .75 * len(strips[0]), 1.0 * rows + .6), layout="constrained")
+    grid = figure.subplots(rows, 2 + len(curves), squeeze=False,
+                           width_ratios=(1, *[1.3] * len(curves), .75 * len(strips[0])))
+    reach = 1.05 * max([REACH, *(np.abs(means).max() for _, _, means, _ in curves)])
+    for row, (first, *middle, last) in enumerate(grid):
+        shown = first.imshow(places[row].T, cmap="coolwarm", vmin=-REACH, vmax=REACH)
+        first.set_xticks([])
+        first.set_yticks([len(places[row].T) / 2], [labels[row]], fontsize=7, color=INK, **PLAIN)
+        first.tick_params(length=0)
+        for axis, (name, values, means, lines) in zip(middle, curves):
+            for line, mean in zip(lines, means[row]):
+                axis.plot(values, mean, lw=1, label=line)
+            axis.set_ylim(-reach, reach)
+            axis.tick_params(labelsize=6, labelbottom=row == rows - 1)
+            axis.spines[["top", "right"]].set_visible(False)
+        _mosaic(last, strips[row][None], (), [f"{value:+.1f}" for value in np.linspace(-REACH, REACH, len(strips[row]))]
+                if not row else ())
+    for axis, (name, _, _, lines) in zip(grid[0][1:], curves):
+        axis.set_title(f"mean by {name}", fontsize=8, color=INK)
+        if len(lines) > 1:
+            axis.legend(fontsize=5, frameon=False, ncols=len(lines), handlelength=1, columnspacing=.8)
+    grid[0][0].set_title("mean by place", fontsize=8, color=INK)
+    bar = figure.colorbar(shown, ax=grid[:, 0], location="bottom", aspect=8, pad=.01)
+    bar.ax.tick_params(labelsize=6)
+    _title(figure, title)
     return png(figure)
 
 
@@ -137,6 +179,11 @@ def curves(history, columns, order, labels, units):
         axis.tick_params(labelsize=7, which="both")
         axis.spines[["top", "right"]].set_visible(False)
     return png(figure)
+
+
+def _title(figure, title):
+    if title:
+        figure.suptitle(title, fontsize=9, color=INK, **PLAIN)
 
 
 def _mosaic(axis, pictures, row_labels=(), column_labels=()):

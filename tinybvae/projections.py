@@ -1,0 +1,47 @@
+"""Codes without a network: principal and independent components, what the β-VAE is compared with."""
+
+import numpy as np
+
+
+def principal_components(x, D):
+    """PCA: codes (N, D) of samples x (N, P), white: of mean 0 and variance 1 each, and uncorrelated.
+
+    x − its mean = U S Vᵀ (singular value decomposition). Of all directions, the first columns of V are those in which x
+    varies most, by S²/N, and its coordinates in them are U S. Raises ValueError unless 1 ≤ D ≤ N and P.
+    """
+    if not 1 <= D <= min(x.shape):
+        raise ValueError(f"of {x.shape[0]} samples of {x.shape[1]} numbers, there are 1 to {min(x.shape)} components, "
+                         f"not {D}")
+    U, _, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    return U[:, :D] * np.sqrt(len(x))
+
+
+def independent_components(z, rng, steps=200):
+    """ICA: white codes z (N, D) turned so that each is as little like a normal distribution as can be.
+
+    A sum of independent variables is closer to normal than they are: so the directions furthest from it are the
+    variables themselves. FastICA (Hyvärinen 1999, eq. 20), for all rows w of W at once: w ← E[z g(w z)] − E[g'(w z)] w
+    with g = tanh, then the nearest rotation.
+    """
+    W = rotation(z.shape[1], rng)
+    for _ in range(steps):
+        g = np.tanh(z @ W.T)  # (N, D)
+        W = _nearest_rotation(g.T @ z / len(z) - (1 - g ** 2).mean(axis=0)[:, None] * W)
+    return z @ W.T
+
+
+def whitened(z):
+    """Codes z (N, D), white and otherwise as near to what they were as can be: each axis stays itself."""
+    z = z - z.mean(axis=0)
+    variances, axes = np.linalg.eigh(z.T @ z / len(z))
+    return z @ (axes / np.sqrt(variances)) @ axes.T
+
+
+def rotation(D, rng):
+    """A random orthogonal matrix (D, D)."""
+    return _nearest_rotation(rng.standard_normal((D, D)))
+
+
+def _nearest_rotation(W):
+    U, _, Vt = np.linalg.svd(W)
+    return U @ Vt
