@@ -66,21 +66,22 @@ def random_forest(x, bins, labels, rng, trees=10):
     values, labels = np.unique(labels, return_inverse=True)
     K, (N, D) = len(values), x.shape
     importance, votes = np.zeros(D), np.zeros((N, K))
+    pairs = x.T * K + labels  # (D, N): a latent and the label in one number
     n_log_n = np.arange(N + 1) * np.log(np.maximum(np.arange(N + 1), 1))
 
-    def nats(counts):
+    def nats(n, counts):
         """n · H of n labels with these counts (…, K)."""
-        return n_log_n[counts.sum(axis=-1)] - n_log_n[counts].sum(axis=-1)
+        return n_log_n[n] - n_log_n[counts].sum(axis=-1)
 
     def grow(train, test):
         counts = np.bincount(labels[train], minlength=K)
         gain = 0
         if len(train) >= 2 * LEAF:
-            here = nats(counts)
+            here = nats(len(train), counts)
             for d in rng.permutation(D)[:math.ceil(math.sqrt(D))]:
-                table = np.bincount(x[train, d] * K + labels[train], minlength=bins * K).reshape(bins, K)
-                left = table.cumsum(axis=0)
-                gains = here - nats(left) - nats(counts - left)
+                left = np.bincount(pairs[d, train], minlength=bins * K).reshape(bins, K).cumsum(axis=0)
+                n = left.sum(axis=1)
+                gains = here - nats(n, left) - nats(len(train) - n, counts - left)
                 if gains.max() > gain + 1e-9:
                     gain, latent, cut = gains.max(), d, gains.argmax()
         if gain:
