@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import tinybvae as tb
+from evaluate import losses
 from tinybvae.commandline import progress
 from tinybvae.experiment import reproduce
+from tinybvae.files import write_atomically
 from tinybvae.metrics import UNUSED
 from tinybvae.report import figures
 from tinybvae.runs import trained
@@ -65,27 +67,27 @@ def figure2(out, quick):
             for z in order[:shown]:
                 labels.append(f"seed {seed}, z{z}\n{kl[z]:.2f} nats")
                 places.append(by_place[z])
-                strips.append(figures.traverse(model, np.zeros(10), z, np.linspace(-3, 3, 7)))
+                strips.append(figures.strip(model, np.zeros(model.latents), z))
         title = f"β = {beta}: a blob's place in {' or '.join(map(str, sorted(set(counts))))} of 10 latents"
-        (out / f"figure2_beta{beta}.png").write_bytes(figures.codes(labels, places, strips, title=title))
+        write_atomically(out / f"figure2_beta{beta}.png", figures.codes(labels, places, strips, title=title))
     return found
 
 
 # Section 4.3, which components contribute most: a decoder sees the true factors through noise, learnt while C rises.
 
 FACTORS = "shape", "scale", "orientation", "position"
-SHOWN = 3.1, 7.3, 15.4, 23.8  # nats: the paper's values of C
+SHOWN = 3.1, 7.3, 15.4, 23.8  # nats: the values of C that the paper shows
 
 
 def features(values):
-    """(N, 8), of mean 0 and variance 1, from latents_values (N, 5): shape one-hot, scale, cos and sin, x and y."""
+    """(N, 8) from latents_values (N, 5): shape one-hot, scale, cos and sin of the orientation, x and y."""
     shape, scale, orientation, x, y = np.transpose(values)
     columns = [*(shape == kind for kind in (1, 2, 3)), scale, np.cos(orientation), np.sin(orientation), x, y]
     return np.stack(columns, axis=1).astype(float)
 
 
 class NoisyFactors(tb.Layer):
-    """q(z|factors) = N(w f, σ²): features (N, 8) -> mean, logvar (N, 8), with one w and one σ for each of FACTORS."""
+    """q(z|factors) = N(w f, σ²): features f (N, 8) -> mean, logvar (N, 8), one w and one σ for each of FACTORS."""
 
     of = np.array([0, 0, 0, 1, 2, 2, 3, 3])  # the factor that a feature belongs to
 
@@ -106,47 +108,59 @@ class NoisyFactors(tb.Layer):
         return np.bincount(self.of, each).astype(np.float32)
 
 
-def figure3(out, quick):
-    """Figure 3: as C rises, position comes first, then scale, shape, orientation."""
-    sprites, rng, steps, most = tb.DSprites(), np.random.default_rng(0), 60 if quick else 25_000, 25
-    all_values = sprites.values(rng.integers(len(sprites), size=10_000))
-    centre, spread = features(all_values).mean(axis=0), features(all_values).std(axis=0)
-    model, channels = tb.BetaVAE(latents=8, seed=0), NoisyFactors()
-    parameters = {name: p for name, p in model.parameters.items() if name.startswith("decoder")}
-    optimizers = tb.Adam(parameters, 5e-4), tb.Adam(channels.parameters, 5e-3)
-    objective = tb.capacity_objective(gamma=100, capacity=[(0, 0), (steps, most)])
+def learn_generator(sprites, index, steps, shown, rng):
+    """A decoder learns to draw from noisy factors, while C rises to 25 nats: the loss of a VAE whose encoder is four
+    weights and four σ.
 
-    index = rng.integers(len(sprites), size=10)
-    rows, curves = [sprites.images(index)], []
-    at = [round(C / most * steps) for C in SHOWN]
+    Returns its pictures of the sprites `index` at each of the steps `shown`, and a row [C, reconstruction loss, KL of
+    each of FACTORS] for each step.
+    """
+    some = features(sprites.values(rng.integers(len(sprites), size=10_000)))
+    model, noisy = tb.BetaVAE(latents=8, seed=0), NoisyFactors()
+    parameters = {name: p for name, p in model.parameters.items() if name.startswith("decoder")}
+    adam, noisy_adam = tb.Adam(parameters, 5e-4), tb.Adam(noisy.parameters, 5e-3)  # σ must keep up with C
+    objective = tb.capacity_objective(gamma=100, capacity=[(0, 0), (steps, 25)])
+
+    def encode(index):
+        return noisy.forward(((features(sprites.values(index)) - some.mean(axis=0)) / some.std(axis=0))
+                             .astype(np.float32))
+
+    pictures, curves = [], []
     for step in progress(iterable=range(steps)):
-        shown = rng.integers(len(sprites), size=64)
-        images, noise = sprites.images(shown), rng.standard_normal((64, 8)).astype(np.float32)
-        f = ((features(sprites.values(shown)) - centre) / spread).astype(np.float32)
-        mean, logvar = channels.forward(f)
-        reconstruction, dlogits = tb.bernoulli_nll(model.decode(tb.reparameterize(mean, logvar, noise)), images)
+        batch = rng.integers(len(sprites), size=64)
+        noise = rng.standard_normal((64, 8)).astype(np.float32)
+        mean, logvar = encode(batch)
+        logits = model.decode(tb.reparameterize(mean, logvar, noise))
+        reconstruction, dlogits = tb.bernoulli_nll(logits, sprites.images(batch))
         kl, dmean_kl, dlogvar_kl = tb.gaussian_kl(mean, logvar)
         _, slope = objective(kl.sum(), step)
         dmean_z, dlogvar_z = tb.reparameterize_backward(model.decoder.backward(dlogits), logvar, noise)
-        channels.backward(dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl)
-        optimizers[0].update({name: model.gradients[name] for name in parameters})
-        optimizers[1].update(channels.gradients)
-        curves.append([objective.capacity(step), reconstruction, *channels.sum(kl)])
-        if step in at:
-            mean, logvar = channels.forward((features(sprites.values(index)) - centre) / spread)
-            z = tb.reparameterize(mean, logvar, np.random.default_rng(1).standard_normal(mean.shape))
-            rows.append(tb.sigmoid(model.decode(z)))
+        noisy.backward(dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl)
+        adam.update({name: model.gradients[name] for name in parameters})
+        noisy_adam.update(noisy.gradients)
+        curves.append([objective.capacity(step), reconstruction, *noisy.sum(kl)])
+        if step in shown:
+            mean, logvar = encode(index)
+            noise = np.random.default_rng(1).standard_normal(mean.shape)
+            pictures.append(tb.sigmoid(model.decode(tb.reparameterize(mean, logvar, noise))))
+    return pictures, curves
 
-    C, reconstruction, *each = np.transpose(curves)
-    (out / "figure3_kl.png").write_bytes(kl_by_capacity(C, each))
-    (out / "figure3_reconstructions.png").write_bytes(figures.mosaic(
-        rows, ["images", *(f"C = {nats} nats" for nats in SHOWN)],
+
+def figure3(out, quick):
+    """Figure 3: as C rises, position comes first, then scale, shape, orientation."""
+    sprites, rng, steps = tb.DSprites(), np.random.default_rng(0), 60 if quick else 25_000
+    index, shown = rng.integers(len(sprites), size=10), [round(C / 25 * steps) for C in SHOWN]
+    pictures, curves = learn_generator(sprites, index, steps, shown, rng)
+    few = max(1, steps // 500)  # steps that make a point, by their mean
+    C, reconstruction, *each = np.reshape(curves, (-1, few, 6)).mean(axis=1).T
+    write_atomically(out / "figure3_kl.png", kl_by_capacity(C, each))
+    write_atomically(out / "figure3_reconstructions.png", figures.mosaic(
+        [sprites.images(index), *pictures], ["images", *(f"C = {nats} nats" for nats in SHOWN)],
         title="What can be drawn from factors that are seen through noise"))
     return {"C from which a factor has .1 nats": dict(zip(FACTORS, opening(C, each))),
-            "KL by factor at C": {nats: dict(zip(FACTORS, np.round([kl[step] for kl in each], 2).tolist()))
-                                  for nats, step in zip(SHOWN, at)},
-            "reconstruction": {nats: round(float(reconstruction[max(0, step - 20):step + 20].mean()), 1)
-                               for nats, step in zip(SHOWN, at)}}
+            **{f"C = {nats}": {"reconstruction": round(float(reconstruction[step // few]), 1),
+                               **{name: round(float(kl[step // few]), 2) for name, kl in zip(FACTORS, each)}}
+               for nats, step in zip(SHOWN, shown)}}
 
 
 def opening(C, each):
@@ -154,6 +168,7 @@ def opening(C, each):
     return [round(float(C[(kl >= .1).argmax()]), 2) if (kl >= .1).any() else None for kl in each]
 
 
+@figures.picture
 def kl_by_capacity(C, each):
     """PNG: the KL of each of FACTORS as C rises, and the four values that the paper shows pictures of."""
     opened = {name: at for name, at in zip(FACTORS, opening(C, each)) if at is not None}
@@ -201,27 +216,27 @@ class ColouredSprites:
 
 def figure4(out, quick):
     """Figure 4: coloured dSprites, γ = 1000, C from 0 to 25 nats in 100,000 steps."""
-    sprites, rng = ColouredSprites(), np.random.default_rng(0)
+    sprites, rng, samples = ColouredSprites(), np.random.default_rng(0), 500 if quick else 10_000
     model = trained(out / "figure4", sprites, "burgess2018", checkpoint_every=5000,
                     **{"steps": 10, "batch_size": 8} if quick else {})
-    classes, means, logvars = tb.metrics.encode_samples(model, sprites, 1000 if quick else 10_000)
+    classes, means, logvars = tb.metrics.encode_samples(model, sprites, samples)
     kl, _, _ = tb.gaussian_kl(means, logvars)
     shares = tb.metrics.known_shares(means, classes)
     named, order = tb.metrics.name_latents(shares, kl, sprites.factor_names), np.argsort(-kl)
     images = sprites.images(rng.integers(len(sprites), size=11))
     mean, _ = model.encode(images)
-    (out / "figure4_reconstructions.png").write_bytes(figures.mosaic(
+    write_atomically(out / "figure4_reconstructions.png", figures.mosaic(
         [images, tb.sigmoid(model.decode(mean))], ["images", "reconstructions"],
         title=f"What is drawn from {kl.sum():.1f} nats, in {(kl >= UNUSED).sum()} latents"))
-    (out / "figure4_traversals.png").write_bytes(figures.traversals(
+    write_atomically(out / "figure4_traversals.png", figures.traversals(
         model, mean[0], order, [f"z{z} {named[z][0]}\n{kl[z]:.2f} nats" for z in order]))
-    reconstruction, _ = tb.bernoulli_nll(model.decode(mean), images)
-    return {"latents": [{"z": int(z), "factor": named[z][0], "share": round(named[z][1], 2),
+    return {**{name: round(nats, 1) for name, nats in losses(model, sprites, samples).items()},
+            "latents": [{"z": int(z), "factor": named[z][0], "share": round(named[z][1], 2),
                          "kl": round(float(kl[z]), 2)} for z in order],
             "share of a factor that the best latent knows": dict(zip(sprites.factor_names,
                                                                      shares.max(axis=0).round(2).tolist())),
-            "MIG": round(tb.metrics.mutual_information_gap(shares), 3), "reconstruction": round(reconstruction, 1),
-            "dead units": tb.metrics.dead_units(model, sprites, 100 if quick else 2000)}
+            "MIG": round(tb.metrics.mutual_information_gap(shares), 3),
+            "dead units": tb.metrics.dead_units(model, sprites)}
 
 
 def main():

@@ -6,6 +6,7 @@ says what comes out.
 """
 
 from itertools import combinations
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -13,62 +14,72 @@ import tinybvae as tb
 from explore import PRETRAINED
 from tinybvae import metrics
 from tinybvae.experiment import reproduce
-from tinybvae.projections import independent_components, principal_components, rotation, whitened
+from tinybvae.files import write_atomically
+from tinybvae.projections import independent_components, principal_components, random_rotation, whitened
 from tinybvae.report import figures
 from tinybvae.runs import trained
 
 SEEN = "x", "y", "scale"  # what few labels should teach
 
 
-def white_codes(quick):
-    """{name: codes (N, 10)}, all white, and the classes (N, 5) of their images."""
-    sprites, samples = tb.DSprites(), 500 if quick else 10_000
-    classes, means, _ = metrics.encode_samples(tb.load_model(PRETRAINED), sprites, samples)
-    index = np.random.default_rng(0).integers(len(sprites), size=samples)  # the same images
-    components = principal_components(sprites.images(index).reshape(samples, -1), 10)
-    code, rng = whitened(means.astype(float)), np.random.default_rng(0)
-    return {"PCA": components, "ICA": independent_components(components, rng), "β-VAE": code,
-            "β-VAE, rotated": code @ rotation(10, rng)}, classes
+def codes_of_the_trained_model(quick):
+    """The classes (N, 5) of some images, and two codes (N, 10) of them by name: both white, one rotated at random."""
+    classes, means, _ = metrics.encode_samples(tb.load_model(PRETRAINED), tb.DSprites(), 500 if quick else 10_000)
+    code = whitened(means.astype(float))
+    return classes, {"β-VAE": code, "β-VAE, rotated": code @ random_rotation(10, np.random.default_rng(0))}
 
+
+# Do independent components know one factor each?
 
 def dependence(codes, bins=20):
-    """Mutual information between two components, in nats, the mean over all pairs."""
+    """Mutual information between two components in nats, the mean over all pairs, less what chance gives (Miller 1955).
+    """
     binned = np.stack([np.digitize(z, np.quantile(z, np.linspace(0, 1, bins + 1)[1:-1])) for z in codes.T], axis=1)
     pairs = combinations(range(codes.shape[1]), 2)
     return np.mean([metrics.entropy(binned[:, i]) + metrics.entropy(binned[:, j]) - metrics.entropy(binned[:, [i, j]])
-                    for i, j in pairs])
+                    for i, j in pairs]) - (bins - 1) ** 2 / (2 * len(codes))
 
 
 def independent_is_not_disentangled(out, quick):
     """Codes whose components are uncorrelated, or independent: the scores tell which of them are factors."""
-    codes, classes = white_codes(quick)
+    sprites = tb.DSprites()
+    classes, codes = codes_of_the_trained_model(quick)
+    images = sprites.images(sprites.index(classes))
+    components = principal_components(images.reshape(len(images), -1), 10)
+    codes = {"PCA": components, "ICA": independent_components(components, np.random.default_rng(0)), **codes}
     found = {name: {"nats between two components": round(float(dependence(z)), 3),
                     **{metrics.NAMES[score]: round(value, 3) for score, value in metrics.scores(z, classes).items()}}
              for name, z in codes.items()}
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
-    between, scored = figure.subplots(1, 2, width_ratios=(1, 3))
-    between.bar(range(len(found)), [next(iter(row.values())) for row in found.values()],
-                color=[f"C{i}" for i in range(len(found))])
-    between.set_title("nats between two components", fontsize=8)
-    between.set_xticks([])
-    for i, (name, row) in enumerate(found.items()):
-        values = [*row.values()][1:]
-        scored.bar(np.arange(len(values)) + .2 * (i - 1.5), values, .18, label=name, color=f"C{i}")
-    scored.set_xticks(range(len(values)), [*row][1:], fontsize=7)
-    scored.set_title("score of the same components against the factors", fontsize=8)
-    scored.legend(fontsize=7, frameon=False)
-    figure.suptitle("Rotated, a code is about as independent as before, and no component is a factor", fontsize=9)
-    return drawn(figure, out / "independent_is_not_disentangled.png", found)
-
-
-def drawn(figure, path, found):
-    """What was found, once its figure is in a file."""
-    for axis in figure.axes:
-        axis.tick_params(labelsize=7, which="both")
-        axis.spines[["top", "right"]].set_visible(False)
-    path.write_bytes(figures.png(figure))
+    write_atomically(out / "independent_is_not_disentangled.png", bars(found))
     return found
 
+
+@figures.picture
+def bars(found):
+    """PNG: how much two components have to do with each other, and what the scores say of them."""
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    between, scored = figure.subplots(1, 2, width_ratios=(1, 3))
+    for i, (name, row) in enumerate(found.items()):
+        nats, *scores = row.values()
+        between.bar(i, nats, color=f"C{i}")
+        scored.bar(np.arange(len(scores)) + .2 * (i - 1.5), scores, .18, label=name, color=f"C{i}")
+    between.set_title("nats between two components", fontsize=8)
+    between.set_xticks([])
+    scored.set_title("scores: is a component a factor?", fontsize=8)
+    scored.set_xticks(range(len(metrics.NAMES)), metrics.NAMES.values())
+    scored.legend(fontsize=7, frameon=False)
+    return finished(figure, "How independent four codes of the same images are, and how disentangled")
+
+
+def finished(figure, title):
+    figure.suptitle(title, fontsize=9)
+    for axis in figure.axes:
+        axis.tick_params(labelsize=7)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figures.png(figure)
+
+
+# How many labels does a factor need?
 
 def one_latent(z, target, labelled):
     """Predictions (N,) by the one latent, of z (N, D), whose straight line fits the labelled targets best."""
@@ -79,36 +90,48 @@ def one_latent(z, target, labelled):
 
 
 def all_latents(z, target, labelled):
-    """Predictions (N,) by least squares from all latents of z (N, D), the smallest solution where there are many."""
-    with_1 = np.column_stack([z, np.ones(len(z))])
-    return with_1 @ np.linalg.lstsq(with_1[labelled], target[labelled], rcond=None)[0]
+    """Predictions (N,) by ridge regression from all latents: slopes w with the least Σ (x w − t)² + |w|²."""
+    x, t = z[labelled] - z[labelled].mean(axis=0), target[labelled] - target[labelled].mean()
+    w = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ t)
+    return (z - z[labelled].mean(axis=0)) @ w + target[labelled].mean()
 
 
 def few_labels(out, quick):
     """A factor learnt from few labels: by one latent, and by all of them."""
-    codes, classes = white_codes(quick)
-    targets = {name: (column - column.mean()) / column.std() for name, column in zip(SEEN, classes.T[[3, 4, 1]])}
-    counts, draws = (5, 10, 20, 50, 100, 200, 400), 3 if quick else 100
-    figure = Figure(figsize=(7, 2.8), layout="constrained")
-    found, axes = {}, figure.subplots(1, 2, sharey=True)
-    for axis, learner in zip(axes, (one_latent, all_latents)):
-        for name in ("β-VAE", "β-VAE, rotated"):
+    classes, codes = codes_of_the_trained_model(quick)
+    targets = [(column - column.mean()) / column.std() for column in classes.T[[3, 4, 1]]]  # of SEEN
+    counts, draws, found = (5, 10, 20, 50, 100, 200, 400), 3 if quick else 100, {}
+    for learner in (one_latent, all_latents):
+        for name, z in codes.items():
             rng = np.random.default_rng(0)
-            errors = [np.mean([np.sqrt(np.mean((learner(codes[name], t, rng.choice(len(t), n, False)) - t) ** 2))
-                               for t in targets.values() for _ in range(draws)]) for n in counts]
-            axis.plot(counts, errors, "o-", ms=3, lw=1, label=name)
+            errors = [np.mean([np.sqrt(np.mean((learner(z, t, rng.choice(len(t), count, False)) - t) ** 2))
+                               for t in targets for _ in range(draws)]) for count in counts]
             found[f"{learner.__name__}, {name}"] = dict(zip(counts, np.round(errors, 3).tolist()))
+    write_atomically(out / "few_labels.png", errors_by_labels(found))
+    return found
+
+
+@figures.picture
+def errors_by_labels(found):
+    """PNG: error by number of labels, a panel a learner."""
+    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    for axis, learner in zip(figure.subplots(1, 2, sharey=True), (one_latent, all_latents)):
+        for name, errors in found.items():
+            who, code = name.split(", ", 1)
+            if who == learner.__name__:
+                axis.plot([*errors], [*errors.values()], "o-", ms=3, lw=1, label=code)
         axis.set_xscale("log")
-        axis.set_xticks(counts, map(str, counts))
+        axis.set_xticks([*errors], map(str, errors))
         axis.minorticks_off()
         axis.set_xlabel("labels", fontsize=8)
-        axis.set_title(f"a straight line through {learner.__name__.replace('_', ' ')}", fontsize=8)
-    axes[0].set_ylabel("error of x, y, scale (1 = guess)", fontsize=8)
-    axes[0].set_ylim(0, 1.5)
-    axes[1].legend(fontsize=7, frameon=False)
-    figure.suptitle("Who looks at one latent needs few labels, if a latent is the factor", fontsize=9)
-    return drawn(figure, out / "few_labels.png", found)
+        axis.set_title(f"by a straight line through {learner.__name__.replace('_', ' ')}", fontsize=8)
+    figure.axes[0].set_ylabel(f"error of {', '.join(SEEN)} (1 = guess)", fontsize=8)
+    figure.axes[0].set_ylim(0, 1.5)
+    figure.axes[0].legend(fontsize=7, frameon=False)
+    return finished(figure, "How well few labels teach a factor")
 
+
+# Is a combination drawn that was never seen?
 
 class Part:
     """Some images of dSprites, by their index there."""
@@ -131,32 +154,33 @@ class Part:
 
 def held_out(out, quick):
     """Hearts in the lower right quarter, which no model was shown: how well are they drawn?"""
-    sprites = tb.DSprites()
+    sprites, rng = tb.DSprites(), np.random.default_rng(0)
     shape, _, _, x, y = sprites.classes(np.arange(len(sprites))).T
     quarter, heart = (x >= 16) & (y >= 16), shape == 2
     shown = Part(np.flatnonzero(~(quarter & heart)))
-    parts = {"hearts in the lower right, never shown": quarter & heart, "hearts elsewhere": ~quarter & heart,
-             "other shapes in the lower right": quarter & ~heart}
-    small = {"steps": 5, "batch_size": 8} if quick else {"steps": 30_000}
-    models = {"β-VAE, the recipe": trained(out / "held_out/recipe", shown, **small),
-              "VAE, β = 1": trained(out / "held_out/beta1", shown, objective="beta", beta=1.0,
-                                     negative_slope=.1, **small)}
-    found, rng, rows, labels = {}, np.random.default_rng(0), [], []
-    pictured = rng.choice(np.flatnonzero(quarter & heart), 10, False)
+    steps = {"steps": 5, "batch_size": 8} if quick else {"steps": 30_000}
+    models = {"β-VAE, the recipe": trained(out / "held_out/recipe", shown, **steps),
+              "VAE, β = 1": trained(out / "held_out/beta1", shown, objective="beta", beta=1.0, negative_slope=.1,
+                                    **steps)}
+    parts = {name: rng.choice(np.flatnonzero(mask), 200 if quick else 5000, False) for name, mask in {
+        "hearts in the lower right, never shown": quarter & heart, "hearts elsewhere": ~quarter & heart,
+        "other shapes in the lower right": quarter & ~heart}.items()}
+    pictured = sprites.images(next(iter(parts.values()))[:10])
+    found, rows, labels = {}, [pictured], ["never shown"]
     for name, model in models.items():
-        found[name] = {}
-        for part, mask in parts.items():
-            nats = []
-            for index in np.array_split(rng.choice(np.flatnonzero(mask), 200 if quick else 5000), 50):
-                images = sprites.images(index)
-                nats.append(tb.bernoulli_nll(model.decode(model.encode(images)[0]), images)[0])
-            found[name][part] = round(float(np.mean(nats)), 1)
-        rows.append(tb.sigmoid(model.decode(model.encode(sprites.images(pictured))[0])))
-        labels.append(f"{name}\n{found[name]['hearts in the lower right, never shown']} nats")
-    (out / "held_out.png").write_bytes(figures.mosaic(
-        [sprites.images(pictured), *rows], ["never shown", *labels],
-        title="Hearts in the lower right quarter, of models that never saw one there"))
+        found[name] = {part: round(nats_of_means(model, sprites, index), 1) for part, index in parts.items()}
+        rows.append(tb.sigmoid(model.decode(model.encode(pictured)[0])))
+        labels.append(f"{name}\n{next(iter(found[name].values()))} nats")
+    write_atomically(out / "held_out.png", figures.mosaic(
+        rows, labels, title="Hearts in the lower right quarter, of models that never saw one there"))
     return found
+
+
+def nats_of_means(model, sprites, index):
+    """Reconstruction loss of the images with this index (N,), from their posterior means."""
+    batches = [sprites.images(part) for part in np.array_split(index, -(-len(index) // 100))]
+    nats = [tb.bernoulli_nll(model.decode(model.encode(images)[0]), images)[0] * len(images) for images in batches]
+    return float(sum(nats) / len(index))
 
 
 def main():

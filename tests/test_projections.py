@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinybvae.projections import independent_components, principal_components, rotation, whitened
+from tinybvae.projections import independent_components, principal_components, random_rotation, whitened
 
 
 def assert_white(z):
@@ -17,7 +17,7 @@ def rng():
 
 
 def test_principal_components_are_the_directions_of_most_variance(rng):
-    axes = rotation(5, rng)
+    axes = random_rotation(5, rng)
     sources = rng.standard_normal((400, 5)) * (5, 3, 1, .1, .1)
     sources -= sources.mean(axis=0)
     codes = principal_components(sources @ axes + 7, 2)
@@ -25,6 +25,8 @@ def test_principal_components_are_the_directions_of_most_variance(rng):
     assert np.abs(np.corrcoef(codes.T, sources.T)[0, 2]) > .98 and np.abs(np.corrcoef(codes.T, sources.T)[1, 3]) > .98
     with pytest.raises(ValueError, match="there are 1 to 5 components, not 6"):
         principal_components(sources, 6)
+    with pytest.raises(ValueError, match="there are 1 to 3 components, not 4"):
+        principal_components(sources[:4], 4)  # one direction less than samples, once their mean is gone
 
 
 def test_independent_components_are_the_sources(rng):
@@ -43,9 +45,11 @@ def test_whitened_keeps_axes(rng):
     z[:, 1] += z[:, 0]
     assert_white(whitened(z))
     assert (np.diag(np.corrcoef(z.T, whitened(z).T)[:3, 3:]) > .9).all()
+    with pytest.raises(ValueError, match="fewer than 3 directions"):
+        whitened(np.column_stack([z[:, :2], z[:, 0]]))
 
 
-def test_a_rotation_turns_only(rng):
-    R = rotation(4, rng)
+def test_a_rotation_keeps_lengths_and_angles(rng):
+    R = random_rotation(4, rng)
     np.testing.assert_allclose(R @ R.T, np.eye(4), atol=1e-12)
     assert np.abs(R).max() < .99

@@ -41,8 +41,11 @@ def test_trained_once(tmp_path, capsys):
     assert same(trained(out, Noise(), **SMALL), model) and "training" not in capsys.readouterr().out
     longer = trained(out, Noise(), **{**SMALL, "steps": 5})
     assert same(longer, trained(tmp_path / "other", Noise(), **{**SMALL, "steps": 5})) and not same(longer, model)
-    with pytest.raises(ValueError, match="was made with beta 4.0, not 1.0"):
-        trained(out, Noise(), **{**SMALL, "steps": 5}, beta=1.0)
+    before = (out / "checkpoint.h5").read_bytes()
+    for change in ({"beta": 1.0}, {"learning_rate": 1.0}, {"preset": "higgins2017"}, {"steps": 4}):
+        with pytest.raises(ValueError, match="was made with|is at step 5 already"):
+            trained(out, Noise(), **{**SMALL, "steps": 5, **change})
+    assert (out / "checkpoint.h5").read_bytes() == before
 
 
 def test_trained_goes_on_after_an_interruption(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numba
@@ -15,8 +16,8 @@ from tinybvae.files import locked, write_atomically
 def reproduce(description, parts, name):
     """Run functions `(out, quick) -> numbers`, one after the other, and keep what they return in --out's numbers.json.
 
-    A part draws into the folder `out`, and returns what JSON can hold; `quick` asks for a form that takes seconds. One
-    that is in numbers.json already is not done again, so that the same command goes on where it was stopped.
+    A part draws into the folder `out`, and returns a dict that JSON can hold; `quick` asks for a form that takes
+    seconds. One that is in numbers.json already is not done again: the same command goes on where it was stopped.
     """
     parser = Parser(description=description)
     parser.add_argument("--quick", action="store_true", help="a form of under two minutes, to see that all of it works")
@@ -27,38 +28,54 @@ def reproduce(description, parts, name):
     options = parser.parse_args()
     numba.set_num_threads(options.threads)
     out = Path(options.out or f"runs/{name}{'-quick' if options.quick else ''}")
-    file, form = out / "numbers.json", {"quick": options.quick}
-    try:
-        if out.exists() and not out.is_dir():
-            raise ValueError(f"--out {out} is a file: give a folder")
-        out.mkdir(parents=True, exist_ok=True)
-        with locked(out):
-            numbers = _read(file) if file.exists() else form
-            if numbers.get("quick") != options.quick:
-                raise ValueError(f"--out {out} holds the {'full' if options.quick else 'quick'} form's results: give "
-                                 f"another folder")
+    with ExitStack() as lock:
+        try:
+            numbers = _begin(out, {"experiment": name, "quick": options.quick}, lock)
             for part in parts:
                 if part.__name__ in numbers:
                     say(f"{part.__name__}: done before")
-                    continue
-                say(f"\n{part.__name__}: {part.__doc__.splitlines()[0]}")
-                start = time.perf_counter()
-                numbers[part.__name__] = part(out, options.quick)
-                write_atomically(file, as_json(numbers, indent=1, ensure_ascii=False).encode())
-                for key, value in numbers[part.__name__].items():
-                    say(f"  {key}: {as_json(value, ensure_ascii=False)}")
-                say(f"  {(time.perf_counter() - start) / 60:.1f} minutes")
-    except (ValueError, ArithmeticError, MemoryError, OSError) as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        say("stopped: the same command goes on")
-        sys.exit(130)
+                else:
+                    _do(part, out, options.quick, numbers)
+        except ValueError as error:
+            parser.error(str(error))
+        except (ArithmeticError, MemoryError, OSError) as error:
+            parser.exit(1, f"{parser.prog}: {error}; what is done stays in {out}\n")
+        except KeyboardInterrupt:
+            say("stopped: the same command goes on, with the part that was stopped")
+            sys.exit(130)
     say(f"\nsee {out}")
 
 
-def _read(file):
-    """The numbers in a file. Raises ValueError if they cannot be read."""
+def _begin(out, form, lock):
+    """The numbers of what is done in a folder, which stays locked until the ExitStack ends.
+
+    Raises ValueError if it holds another experiment's, or the other form's, or if it is in use or no folder.
+    """
+    file = out / "numbers.json"
     try:
-        return dict(json.loads(file.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is damaged: remove it, and only the figures are drawn again") from error
+        out.mkdir(parents=True, exist_ok=True)
+        lock.enter_context(locked(out))
+    except OSError as error:
+        raise ValueError(f"--out {out}: give a folder that can be written to ({error.strerror})") from error
+    if not file.exists():
+        write_atomically(file, as_json(form).encode())
+    try:
+        numbers = json.loads(file.read_bytes())
+        found = {key: numbers[key] for key in form}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file} is damaged: remove it, and its parts are done again") from error
+    if found != form:
+        raise ValueError(f"--out {out} holds {'the quick' if found['quick'] else 'the full'} form of "
+                         f"{found['experiment']}: give another folder")
+    return numbers
+
+
+def _do(part, out, quick, numbers):
+    """Do a part, and add what it found to numbers.json."""
+    say(f"\n{part.__name__}: {part.__doc__.splitlines()[0]}")
+    start = time.perf_counter()
+    numbers[part.__name__] = part(out, quick)
+    write_atomically(out / "numbers.json", as_json(numbers, indent=1, ensure_ascii=False).encode())
+    for key, value in numbers[part.__name__].items():
+        say(f"  {key}: {as_json(value, ensure_ascii=False)}")
+    say(f"  {(time.perf_counter() - start) / 60:.1f} minutes")

@@ -7,12 +7,12 @@ def principal_components(x, D):
     """PCA: codes (N, D) of samples x (N, P), white: of mean 0 and variance 1 each, and uncorrelated.
 
     x − its mean = U S Vᵀ (singular value decomposition). Of all directions, the first columns of V are those in which x
-    varies most, by S²/N, and its coordinates in them are U S. Raises ValueError unless 1 ≤ D ≤ N and P.
+    varies most, by S²/N, and its coordinates in them are U S. Raises ValueError if x varies in fewer than D directions.
     """
-    if not 1 <= D <= min(x.shape):
-        raise ValueError(f"of {x.shape[0]} samples of {x.shape[1]} numbers, there are 1 to {min(x.shape)} components, "
-                         f"not {D}")
-    U, _, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    U, S, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    most = int((S > 1e-6 * S[0]).sum())
+    if not 1 <= D <= most:
+        raise ValueError(f"these samples vary in {most} directions: there are 1 to {most} components, not {D}")
     return U[:, :D] * np.sqrt(len(x))
 
 
@@ -23,7 +23,7 @@ def independent_components(z, rng, steps=200):
     variables themselves. FastICA (Hyvärinen 1999, eq. 20), for all rows w of W at once: w ← E[z g(w z)] − E[g'(w z)] w
     with g = tanh, then the nearest rotation.
     """
-    W = rotation(z.shape[1], rng)
+    W = random_rotation(z.shape[1], rng)
     for _ in range(steps):
         g = np.tanh(z @ W.T)  # (N, D)
         W = _nearest_rotation(g.T @ z / len(z) - (1 - g ** 2).mean(axis=0)[:, None] * W)
@@ -31,14 +31,19 @@ def independent_components(z, rng, steps=200):
 
 
 def whitened(z):
-    """Codes z (N, D), white and otherwise as near to what they were as can be: each axis stays itself."""
+    """Codes z (N, D), white and otherwise as near to what they were as can be: each axis stays itself.
+
+    Raises ValueError if they vary in fewer than D directions.
+    """
     z = z - z.mean(axis=0)
     variances, axes = np.linalg.eigh(z.T @ z / len(z))
+    if variances[0] <= 1e-12 * variances[-1]:
+        raise ValueError(f"these codes vary in fewer than {z.shape[1]} directions")
     return z @ (axes / np.sqrt(variances)) @ axes.T
 
 
-def rotation(D, rng):
-    """A random orthogonal matrix (D, D)."""
+def random_rotation(D, rng):
+    """A random orthogonal matrix (D, D): a rotation, perhaps with a reflection."""
     return _nearest_rotation(rng.standard_normal((D, D)))
 
 

@@ -33,7 +33,7 @@ def opened(out, given, preset=None, resume=False, sprites=None):
         newest = newest_of(checkpoint) if resume else None
         run = resumed_run(newest, given, preset) if newest else None
         settings = run.settings if run else configure(given, preset)
-        sprites = sprites or load_data(settings["data"])
+        sprites = load_data(settings["data"]) if sprites is None else sprites
         run = run or new_run(settings, out, sprites.image_shape)
         require_data_for(run, sprites)
         if not out.is_dir():
@@ -51,16 +51,24 @@ def opened(out, given, preset=None, resume=False, sprites=None):
 def trained(out, sprites, preset=None, **given):
     """The model of the run in `out`, trained to its end: a run that is there goes on, and one at its end stays.
 
-    Raises ValueError as `opened` does, and KeyboardInterrupt, after a last checkpoint, if it was interrupted.
+    Raises ValueError as `opened` does, or if the run that is there was made with other settings; KeyboardInterrupt,
+    after a last checkpoint, if it was interrupted.
     """
-    checkpoint = Path(out) / "checkpoint.h5"
-    with opened(out, given, preset, checkpoint.exists() or before(checkpoint).exists(), sprites) as (run, _):
-        settings = run.settings
-        if run.step < settings["steps"]:
-            say(f"training {out}, {settings['steps']} steps")
-            if not train(run, sprites, objective_of(settings), settings["steps"], settings["batch_size"],
-                         settings["checkpoint_every"], lambda run: save(run, checkpoint, before(checkpoint))):
-                raise KeyboardInterrupt
+    checkpoint, settings = Path(out) / "checkpoint.h5", configure(given, preset)
+    newest = newest_of(checkpoint)
+    if newest:
+        run = load(newest)
+        for name in settings.keys() - {"steps", "checkpoint_every"}:
+            if run.settings.get(name) != settings[name]:
+                raise ValueError(f"{newest} was made with {name} {as_text(run.settings.get(name))}, not "
+                                 f"{as_text(settings[name])}: give another folder")
+        if run.step == settings["steps"]:
+            return run.model
+    with opened(out, given, preset, newest is not None, sprites) as (run, _):
+        say(f"training {out}, {settings['steps']} steps")
+        if not train(run, sprites, objective_of(settings), settings["steps"], settings["batch_size"],
+                     settings["checkpoint_every"], lambda run: save(run, checkpoint, before(checkpoint))):
+            raise KeyboardInterrupt
     return run.model
 
 

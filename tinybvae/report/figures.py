@@ -29,7 +29,7 @@ POINTS = 600  # of a curve, at most twice as many
 INK = "#222222"
 
 
-def _picture(function):
+def picture(function):
     """Draws in matplotlib's own style, whatever a user's is, which it leaves as it was."""
     return alone(style.context("default", after_reset=True)(function))
 
@@ -41,7 +41,12 @@ def traverse(model, mean, latent, values):
     return sigmoid(model.decode(z))
 
 
-@_picture
+def strip(model, mean, latent):
+    """Seven pictures, decoded from `mean` with one latent from −3 to 3, as `codes` shows them."""
+    return traverse(model, mean, latent, np.linspace(-REACH, REACH, 7))
+
+
+@picture
 def factors(sprites, classes=(2, 4, 3, 16, 16), columns=8):
     """PNG: a row a factor of `DSprites`, from its first class to its last, the others at `classes`."""
     rows = []
@@ -56,7 +61,7 @@ def factors(sprites, classes=(2, 4, 3, 16, 16), columns=8):
     return png(figure)
 
 
-@_picture
+@picture
 def mosaic(rows, row_labels=(), column_labels=(), title=""):
     """PNG: pictures (rows, columns, height, width, channels), with what stands beside and above them."""
     figure = Figure(figsize=(.75 * len(rows[0]) + 1.2, .75 * len(rows) + .3), layout="constrained")
@@ -65,7 +70,7 @@ def mosaic(rows, row_labels=(), column_labels=(), title=""):
     return png(figure)
 
 
-@_picture
+@picture
 def reconstructions(model, images, z):
     """PNG of three panels: images (N, …), on their right what posterior means rebuild, and what z (M, D) decodes to.
 
@@ -87,35 +92,35 @@ def traversals(model, mean, order, labels):
                   [f"{value:+.1f}" for value in values])
 
 
-@_picture
-def codes(labels, places, strips, curves=(), title=""):
+@picture
+def codes(labels, places, strips, lines=(), title=""):
     """PNG: what R latents say, a row each: their mean by place, their mean along factors, and their traversal.
 
-    `places` (R, x, y), on one scale of colours; `strips` (R, pictures, height, width, channels) from −3 to 3; `curves`
-    (name of a factor, its values (V,), means (R, lines, V), the lines' names), on one scale.
+    `places` (R, x, y), on one scale of colours; `strips`, R of `strip`; `lines` (name of a factor, its values (V,),
+    means (R, L, V), names of the L lines), on one scale.
     """
     rows = len(labels)
-    figure = Figure(figsize=(1.2 + 1.3 * len(curves) + .75 * len(strips[0]), 1.0 * rows + .6), layout="constrained")
-    grid = figure.subplots(rows, 2 + len(curves), squeeze=False,
-                           width_ratios=(1, *[1.3] * len(curves), .75 * len(strips[0])))
-    reach = 1.05 * max([REACH, *(np.abs(means).max() for _, _, means, _ in curves)])
+    figure = Figure(figsize=(1.2 + 1.3 * len(lines) + .75 * len(strips[0]), 1.0 * rows + .6), layout="constrained")
+    grid = figure.subplots(rows, 2 + len(lines), squeeze=False,
+                           width_ratios=(1, *[1.3] * len(lines), .75 * len(strips[0])))
+    reach = 1.05 * max([REACH, *(np.abs(means).max() for _, _, means, _ in lines)])
     for row, (first, *middle, last) in enumerate(grid):
         shown = first.imshow(places[row].T, cmap="coolwarm", vmin=-REACH, vmax=REACH)
         first.set_xticks([])
         first.set_yticks([len(places[row].T) / 2], [labels[row]], fontsize=7, color=INK, **PLAIN)
         first.tick_params(length=0)
-        for axis, (name, values, means, lines) in zip(middle, curves):
-            for line, mean in zip(lines, means[row]):
+        for axis, (_, values, means, names) in zip(middle, lines):
+            for line, mean in zip(names, means[row]):
                 axis.plot(values, mean, lw=1, label=line)
             axis.set_ylim(-reach, reach)
             axis.tick_params(labelsize=6, labelbottom=row == rows - 1)
             axis.spines[["top", "right"]].set_visible(False)
         _mosaic(last, strips[row][None], (), [f"{value:+.1f}" for value in np.linspace(-REACH, REACH, len(strips[row]))]
                 if not row else ())
-    for axis, (name, _, _, lines) in zip(grid[0][1:], curves):
+    for axis, (name, _, _, names) in zip(grid[0][1:], lines):
         axis.set_title(f"mean by {name}", fontsize=8, color=INK)
-        if len(lines) > 1:
-            axis.legend(fontsize=5, frameon=False, ncols=len(lines), handlelength=1, columnspacing=.8)
+        if len(names) > 1:
+            axis.legend(fontsize=5, frameon=False, ncols=len(names), handlelength=1, columnspacing=.8)
     grid[0][0].set_title("mean by place", fontsize=8, color=INK)
     bar = figure.colorbar(shown, ax=grid[:, 0], location="bottom", aspect=8, pad=.01)
     bar.ax.tick_params(labelsize=6)
@@ -123,7 +128,7 @@ def codes(labels, places, strips, curves=(), title=""):
     return png(figure)
 
 
-@_picture
+@picture
 def traversal_gif(model, mean, latents, labels=()):
     """GIF: latents side by side, COLUMNS a row, each going from −3 to 3 and back, a slider showing where.
 
@@ -138,7 +143,7 @@ def traversal_gif(model, mean, latents, labels=()):
     return imageio.imwrite("<bytes>", film + film[-2:0:-1], extension=".gif", duration=GIF_MS, loop=0)
 
 
-@_picture
+@picture
 def curves(history, columns, order, labels, units):
     """PNG: the reconstruction loss; the KL of each latent, one above the other up to their sum, and the capacity C if
     there is one; the share of each layer's units that no image of a batch switched on.
