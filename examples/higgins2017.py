@@ -70,7 +70,7 @@ def means_by(model, factors, samples):
 
 
 def figure7(out, quick):
-    """Figure 7: latents by their learnt variance: mean by place, by scale and orientation, and traversals from −3 to 3."""
+    """Figure 7: latents by learnt variance: means by place, scale and orientation, traversals from −3 to 3."""
     sprites, samples, found = tb.DSprites(), 1 if quick else 50, {}
     _, scales, angles, _, _ = FACTOR_VALUES
     start = sprites.images(sprites.index([[1, 2, 5, 16, 16]]))
