@@ -1,6 +1,5 @@
 """Train a β-VAE on dSprites: python examples/train_dsprites.py, and watch runs/dsprites/report.html grow."""
 
-import math
 import shlex
 import sys
 import time
@@ -13,7 +12,7 @@ import tinybvae as tb
 from tinybvae.checkpoint import before
 from tinybvae.commandline import Parser, say
 from tinybvae.report import describe, summary
-from tinybvae.runs import opened
+from tinybvae.runs import opened, score_if_due
 from tinybvae.settings import add_options, command, given_settings, objective_of
 
 
@@ -42,11 +41,7 @@ def train(run, sprites, options, parser):
 
     # 1. What happens every now and then: scores, when they are due or at the end; the checkpoint; the report.
     def save_and_report(run):
-        every = settings["checkpoint_every"] * (settings["evaluate_every"] or math.inf)
-        run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
-        if run.step >= settings["steps"] or run.step % every == 0:
-            scores = tb.metrics.evaluate(run.model, sprites)  # none, if no factors are known
-            run.scores += [{"step": run.step, **scores}] if scores else []
+        score_if_due(run, sprites)
         try:
             tb.save(run, checkpoint, before(checkpoint))
         except OSError as error:  # there may be room again by the next one

@@ -1,5 +1,6 @@
 """A run in its folder: begun or gone on with, locked meanwhile, and saved before its first step."""
 
+import math
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tinybvae.commandline import as_text, say
 from tinybvae.dsprites import DSprites, load_data
 from tinybvae.files import locked
 from tinybvae.layers import uniform_start
+from tinybvae.metrics import evaluate
 from tinybvae.report import FILES
 from tinybvae.schedule import changed
 from tinybvae.settings import LATER, MAY_CHANGE, OBJECTIVES, PRESETS, configure, merged, objective_of
@@ -46,6 +48,18 @@ def opened(out, given, preset=None, resume=False, sprites=None):
         if resume and not newest:
             say(f"nothing to resume in {out}: starting fresh")
         yield run, sprites
+
+
+def score_if_due(run, sprites):
+    """Put the scores of a run's model into its `scores`, at its end and as often as its settings say.
+
+    There are none if no factors are known.
+    """
+    every = run.settings["checkpoint_every"] * (run.settings["evaluate_every"] or math.inf)
+    run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
+    if run.step >= run.settings["steps"] or run.step % every == 0:
+        scores = evaluate(run.model, sprites)
+        run.scores += [{"step": run.step, **scores}] if scores else []
 
 
 def trained(out, sprites, preset=None, **given):

@@ -51,7 +51,24 @@ MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a r
 
 def add_options(parser):
     """Give an ArgumentParser an option for each setting, absent unless given; --preset, --out, --threads, --resume."""
+    add_settings(parser)
+    parser.add_argument("--preset", choices=PRESETS, help="sharp: the recipe, gone on with; the others: published "
+                        "settings instead of it (steps and batch size are ours where a paper names none). Other "
+                        "options override them")
+    parser.add_argument("--out", type=path, default="runs/dsprites", metavar="FOLDER",
+                        help="for the results (default: %(default)s)")
+    parser.add_argument("--threads", type=thread_count, default=thread_count(), help="the result does not depend on it "
+                        "(default: all)")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on with the run in --out; --learning-rate, from here on, and "
+                        f"{', '.join(MAY_CHANGE)} may change")
+
+
+def add_settings(parser, without=()):
+    """Give an ArgumentParser an option for each setting, `without` some, absent unless given."""
     def add(name, kind, help="", **how):
+        if name in without:
+            return
         default = DEFAULTS[name]
         if default is not None:
             help += f" (default: {'the recipe, a schedule' if isinstance(default, list) else as_text(default)})"
@@ -75,16 +92,6 @@ def add_options(parser):
     add("checkpoint_every", positive_int, "steps between two checkpoints", metavar="STEPS")
     add("evaluate_every", positive_int, "checkpoints between two evaluations; the last one is always evaluated",
         metavar="CHECKPOINTS")
-    parser.add_argument("--preset", choices=PRESETS, help="sharp: the recipe, gone on with; the others: published "
-                        "settings instead of it (steps and batch size are ours where a paper names none). Other "
-                        "options override them")
-    parser.add_argument("--out", type=path, default="runs/dsprites", metavar="FOLDER",
-                        help="for the results (default: %(default)s)")
-    parser.add_argument("--threads", type=thread_count, default=thread_count(), help="the result does not depend on it "
-                        "(default: all)")
-    parser.add_argument("--resume", action="store_true",
-                        help="go on with the run in --out; --learning-rate, from here on, and "
-                        f"{', '.join(MAY_CHANGE)} may change")
 
 
 def given_settings(options):
