@@ -50,10 +50,11 @@ def test_places_exist():
 def test_options_and_extras_exist(call, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples")
     monkeypatch.setenv("COLUMNS", "120")  # of a line of the help
-    commands = ("train_dsprites", "explore", "burgess2018", "tinybvae.dsprites.__main__")
+    commands = ("train_dsprites", "explore", "burgess2018", "sweep",
+                "tinybvae.dsprites.__main__")
     help_text = "".join(call(importlib.import_module(command).main, "--help")[1] for command in commands)
     text = "".join(READMES.values())
-    options = set(re.findall(r"(--[a-z][\w-]*)", text)) - {"--help"}
+    options = set(re.findall(r"(--[a-z][\w-]*)", text)) - {"--help", "--nthreads"}  # Dask's
     assert len(options) > 8 and all(f"{option} " in help_text for option in options)
     presets = set(re.findall(r"--preset (\w+)", text))
     assert presets and all(preset in help_text for preset in presets)
