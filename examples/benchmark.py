@@ -21,7 +21,7 @@ import tinybvae as tb
 from tinybvae import kernels
 from tinybvae.commandline import Parser, path, positive_int, say, thread_count
 from tinybvae.files import write_atomically
-from tinybvae.report.figures import png
+from tinybvae.report.figures import bare, png
 
 try:
     import torch
@@ -217,8 +217,7 @@ def draw(results, threads, batches):
         panel.set_xscale("log", base=2)
         panel.set_xticks(batches, batches)
         panel.set_xlabel("batch", fontsize=8)
-        panel.tick_params(labelsize=7)
-        panel.spines[["top", "right"]].set_visible(False)
+        bare(panel)
     panels[0].set_ylim(bottom=0)  # of all, since they share it: so after all curves
     panels[0].set_ylabel("images trained on in a second", fontsize=8)
     panels[0].legend(fontsize=7, frameon=False)

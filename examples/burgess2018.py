@@ -116,14 +116,14 @@ def learn_generator(sprites, index, steps, shown, rng):
     each of FACTORS] for each step.
     """
     some = features(sprites.values(rng.integers(len(sprites), size=10_000)))
+    centre, spread = some.mean(axis=0), some.std(axis=0)
     model, noisy = tb.BetaVAE(latents=8, seed=0), NoisyFactors()
     parameters = {name: p for name, p in model.parameters.items() if name.startswith("decoder")}
     adam, noisy_adam = tb.Adam(parameters, 5e-4), tb.Adam(noisy.parameters, 5e-3)  # σ must keep up with C
     objective = tb.capacity_objective(gamma=100, capacity=[(0, 0), (steps, 25)])
 
     def encode(index):
-        return noisy.forward(((features(sprites.values(index)) - some.mean(axis=0)) / some.std(axis=0))
-                             .astype(np.float32))
+        return noisy.forward(((features(sprites.values(index)) - centre) / spread).astype(np.float32))
 
     pictures, curves = [], []
     for step in progress(iterable=range(steps)):
@@ -182,8 +182,7 @@ def kl_by_capacity(C, each):
     axis.set_xlabel("capacity C (nats)", fontsize=8)
     axis.set_ylabel("KL of a factor (nats)", fontsize=8)
     axis.legend(fontsize=8, frameon=False)
-    axis.tick_params(labelsize=7)
-    axis.spines[["top", "right"]].set_visible(False)
+    figures.bare(axis)
     return figures.png(figure)
 
 

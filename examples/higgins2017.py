@@ -14,7 +14,7 @@ from tinybvae.experiment import reproduce
 from tinybvae.files import write_atomically
 from tinybvae.metrics import beta_vae_score
 from tinybvae.projections import independent_components, principal_components
-from tinybvae.report import figures
+from tinybvae.report import TRAVERSED, figures
 from tinybvae.runs import trained
 
 FACTORS = slice(1, 5)  # scale, orientation, x and y: the paper's four; the shape is not among them
@@ -73,7 +73,7 @@ def figure7(out, quick):
     """Figure 7: latents by learnt variance: means by place, scale and orientation, traversals from −3 to 3."""
     sprites, samples, found = tb.DSprites(), 1 if quick else 50, {}
     _, scales, angles, _, _ = FACTOR_VALUES
-    start = sprites.images(sprites.index([[1, 2, 5, 16, 16]]))
+    start = sprites.images(sprites.index([TRAVERSED]))
     for name, title, model in [("beta4", "The paper's network, β = 4", model_of(out, 4, quick)),
                                ("trained", "The trained model", tb.load_model(PRETRAINED))]:
         _, _, logvars = tb.metrics.encode_samples(model, sprites, 500 if quick else 10_000)

@@ -33,6 +33,7 @@ from tinybvae.commandline import Parser, as_text, path, progress, say, schedule_
 from tinybvae.files import locked, write_atomically
 from tinybvae.metrics import NAMES
 from tinybvae.report import describe, figures
+from tinybvae.report.page import used
 from tinybvae.runs import opened, score_if_due
 from tinybvae.settings import OBJECTIVES, PRESETS, add_settings, configure, given_settings, objective_of
 
@@ -181,7 +182,7 @@ def train_one(name, token, given, preset, threads, wanted, losses):
         scores = run.scores[-1] if run.scores else {}  # none if no factors are known
         measured = describe(run, sprites)
         row = {**{score: scores.get(score, "") for score in NAMES}, **losses(run.model, sprites),
-               "used": sum(latent["factor"] != "unused" for latent in measured["latents"]),
+               "used": used(measured["latents"]),
                "dead_units": sum(dead for dead, _ in measured["dead_units"].values()),
                "minutes": round((time.perf_counter() - start) / 60, 1), "worker": worker.address}
         return row, checkpoint.read_bytes()
@@ -220,6 +221,7 @@ class OnTheWay:
     def __init__(self, client, runs, out, threads, allowed):
         self.client, self.runs, self.out, self.threads, self.allowed = client, runs, out, threads, allowed
         self.futures, self.where, self.failed, self.begun_with = {}, {}, 0, {}
+        self.versions = versions()
         self.token, self.news = uuid.uuid4().hex, queue.SimpleQueue()  # other sweeps may be there, of the same names
         client.subscribe_topic(TOPIC, lambda event: self.news.put(event[1]))
         self.last = {name: distributed.Variable(f"{self.token}-{name}", client=client) for name in runs}
@@ -229,7 +231,7 @@ class OnTheWay:
             variable.set(self.begun_with[name])
 
     def submit(self, name, **which):
-        future = self.client.submit(train_one, name, self.token, *self.runs[name], self.threads, versions(),
+        future = self.client.submit(train_one, name, self.token, *self.runs[name], self.threads, self.versions,
                                     evaluate.losses, key=f"{name}-{uuid.uuid4()}", **which)
         self.futures[future] = name
 
@@ -268,7 +270,7 @@ class OnTheWay:
             row, checkpoint = result
             keep(self.out, name, checkpoint)
         self.failed += "error" in row
-        add_row(self.out, {"run": name, **columns_of(*self.runs[name]), "versions": as_json(versions()), **row})
+        add_row(self.out, {"run": name, **columns_of(*self.runs[name]), "versions": as_json(self.versions), **row})
         self.where.pop(name, None)
         return f"{name}: {row.get('error', 'done')}"
 
@@ -281,13 +283,14 @@ class OnTheWay:
 
 def workers_like_this_one(client):
     """Their addresses. Raises ValueError if one has other versions, or several threads, which wait for each other."""
+    ours = versions()
     try:
         found = client.run(versions)
     except Exception as error:  # whatever a worker without the library, or of another Python, makes of it
         raise ValueError(f"the workers cannot run this: {type(error).__name__}: {error}") from error
     for worker, theirs in found.items():
-        if theirs != versions():
-            raise ValueError(f"worker {worker} has {as_json(theirs)}, not {as_json(versions())} as here")
+        if theirs != ours:
+            raise ValueError(f"worker {worker} has {as_json(theirs)}, not {as_json(ours)} as here")
     for worker, threads in client.nthreads().items():
         if threads > 1:
             raise ValueError(f"worker {worker} has {threads} threads, which would wait for each other: start workers "
@@ -385,8 +388,7 @@ def named(schedule):
 def finished(figure, path, kinds):
     """Write a figure, with a legend of its colours."""
     for axis in figure.axes:
-        axis.tick_params(labelsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
+        figures.bare(axis)
     if len(kinds) > 1:
         figure.legend([Line2D([], [], color=f"C{i % 10}", marker="o", ms=4, ls="") for i in range(len(kinds))], kinds,
                       loc="outside lower center", fontsize=7, frameon=False)

@@ -74,8 +74,7 @@ def bars(found):
 def finished(figure, title):
     figure.suptitle(title, fontsize=9)
     for axis in figure.axes:
-        axis.tick_params(labelsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
+        figures.bare(axis)
     return figures.png(figure)
 
 

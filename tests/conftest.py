@@ -5,6 +5,9 @@ import warnings
 
 import pytest
 
+import tinybvae as tb
+from tinybvae.report import describe
+
 
 @pytest.fixture
 def call(monkeypatch, capsys):
@@ -20,6 +23,12 @@ def call(monkeypatch, capsys):
                 status = stopped.code
         return status, *capsys.readouterr()
     return called
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Most of a small run's seconds."""
+    monkeypatch.setattr(tb, "write_report", lambda run, sprites, folder, command: describe(run, sprites))
 
 
 @pytest.fixture

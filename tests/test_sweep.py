@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.report import describe
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="a minute a run without Numba's compiler")
 distributed = pytest.importorskip("distributed")
@@ -77,14 +76,12 @@ def rows(out):
 
 def alone(call, out, *options):
     """The checkpoint of a run of examples/train_dsprites.py, in bytes."""
-    with pytest.MonkeyPatch.context() as patch:  # no pictures: most of its seconds
-        patch.setattr(tb, "write_report", lambda run, sprites, folder, command: describe(run, sprites))
-        status, _, errors = call(train_dsprites.main, *options, "--threads", 1, "--out", out)
+    status, _, errors = call(train_dsprites.main, *options, "--threads", 1, "--out", out)
     assert status == 0, errors
     return (out / "checkpoint.h5").read_bytes()
 
 
-def test_runs_are_those_of_the_training_command(tmp_path, call, start):
+def test_runs_are_those_of_the_training_command(tmp_path, call, start, no_pictures):
     """To the bit. One that fails says why, and the others go on; what is done is not done again."""
     np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).integers(0, 2, (30, 16, 16), np.uint8),
              latents_classes=np.arange(30)[:, None] // 10)
@@ -110,7 +107,7 @@ def test_runs_are_those_of_the_training_command(tmp_path, call, start):
     assert status == 2 and "holds beta-2-seed3 with other settings" in errors
 
 
-def test_a_killed_worker(tmp_path, call, data, start):
+def test_a_killed_worker(tmp_path, call, data, start, no_pictures):
     """Its run goes on elsewhere, from its last checkpoint."""
     options = "--seeds", 1, *SMALL, 400, *data
     process = start(*options, "--out", tmp_path / "a")
@@ -147,7 +144,7 @@ def cluster(tmp_path):
         process.wait()
 
 
-def test_a_killed_client_of_a_cluster(tmp_path, call, data, cluster, start):
+def test_a_killed_client_of_a_cluster(tmp_path, call, data, cluster, start, no_pictures):
     """Started again, it does not repeat what is done, and goes on from the last checkpoint that it has."""
     grid = ["--seeds", 1, 2, *SMALL, 400, *data, "--scheduler", cluster, "--out", tmp_path / "a"]
     process = start(*grid)

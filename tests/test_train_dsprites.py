@@ -17,7 +17,6 @@ import tinybvae as tb
 from tinybvae import metrics
 from tinybvae.commandline import as_text
 from tinybvae.files import locked
-from tinybvae.report import describe
 from tinybvae.report.figures import LABEL
 from tinybvae.schedule import value_at
 from tinybvae.settings import DEFAULTS
@@ -45,12 +44,6 @@ def quick(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "own.npz"
     np.savez(path, imgs=np.random.default_rng(0).integers(0, 2, (30, 16, 16), np.uint8))
     return [*SMALL, "--latents", "2", "--data", path]
-
-
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """Most of a small run's seconds."""
-    monkeypatch.setattr(tb, "write_report", lambda run, sprites, folder, command: describe(run, sprites))
 
 
 @pytest.fixture(scope="module")

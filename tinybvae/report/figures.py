@@ -113,8 +113,7 @@ def codes(labels, places, strips, lines=(), title=""):
             for line, mean in zip(names, means[row]):
                 axis.plot(values, mean, lw=1, label=line)
             axis.set_ylim(-reach, reach)
-            axis.tick_params(labelsize=6, labelbottom=row == rows - 1)
-            axis.spines[["top", "right"]].set_visible(False)
+            bare(axis, labelsize=6, labelbottom=row == rows - 1)
         _mosaic(last, strips[row][None], (), [f"{value:+.1f}" for value in np.linspace(-REACH, REACH, len(strips[row]))]
                 if not row else ())
     for axis, (name, _, _, names) in zip(grid[0][1:], lines):
@@ -181,9 +180,14 @@ def curves(history, columns, order, labels, units):
     dead.set_title("units that a batch does not switch on (%)", fontsize=9)
     for axis in (loss, kl, dead):
         axis.set_xlabel("step", fontsize=8)
-        axis.tick_params(labelsize=7, which="both")
-        axis.spines[["top", "right"]].set_visible(False)
+        bare(axis, which="both")
     return png(figure)
+
+
+def bare(axis, **ticks):
+    """Take away the frame of a diagram at the top and on the right; small ticks, with these `tick_params` of theirs."""
+    axis.tick_params(**{"labelsize": 7, **ticks})
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _title(figure, title):
