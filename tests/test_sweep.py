@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ sys.path.insert(0, str(ROOT / "examples"))
 import sweep  # noqa: E402
 import train_dsprites  # noqa: E402
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-SMALL = ["--batch-size", "4", "--latents", "2", "--checkpoint-every", "50", "--steps"]
+SMALL = ["--batch-size", "4", "--latents", "2", "--checkpoint-every", "20", "--steps"]
 
 
 @pytest.fixture(scope="module")
@@ -109,57 +110,86 @@ def test_runs_are_those_of_the_training_command(tmp_path, call, start, no_pictur
 
 def test_a_killed_worker(tmp_path, call, data, start, no_pictures):
     """Its run goes on elsewhere, from its last checkpoint."""
-    options = "--seeds", 1, *SMALL, 400, *data
+    options = "--seeds", 1, *SMALL, 200, *data
     process = start(*options, "--out", tmp_path / "a")
-    step, address = re.search(r"step (\d+)/400 on tcp://(.*)", read_until(process, "step ")).groups()
+    step, address = re.search(r"step (\d+)/200 on tcp://(.*)", read_until(process, "step ")).groups()
     port = int(address.rsplit(":", 1)[1])
     for child in psutil.Process(process.pid).children(recursive=True):
         if any(each.laddr.port == port and each.status == "LISTEN" for each in child.net_connections()):
             child.send_signal(signal.SIGKILL)
     printed, status = read_all(process)
     assert status == 0, printed
-    steps = [int(found) for found in re.findall(rf"step (\d+)/400 on tcp://(?!{address})", printed)]
-    assert steps and min(steps) > int(step) and max(steps) == 400
+    steps = [int(found) for found in re.findall(rf"step (\d+)/200 on tcp://(?!{address})", printed)]
+    assert steps and min(steps) > int(step) and max(steps) == 200
     assert (tmp_path / "a/seed1/checkpoint.h5").read_bytes() == alone(call, tmp_path / "b", "--seed", *options[1:])
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """The address of a scheduler, with one worker, started by Dask's own commands in processes of their own."""
-    def dask(*options):
-        return subprocess.Popen([sys.executable, "-m", "dask", *options], env=ENVIRONMENT, cwd=tmp_path,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def dask(*options, library=ROOT):
+    """A process of Dask's own command line, in which tinybvae is this one or another."""
+    return subprocess.Popen([sys.executable, "-m", "dask", *map(str, options)], cwd=library, env=ENVIRONMENT,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    file = tmp_path / "scheduler.json"
-    scheduler = dask("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
-    worker = dask("worker", "--scheduler-file", str(file), "--nthreads", "1")
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A client of a scheduler with one worker, started by Dask's own commands in processes of their own."""
+    folder = tmp_path_factory.mktemp("cluster")
+    file = folder / "scheduler.json"
+    scheduler = dask("scheduler", "--port", 0, "--no-dashboard", "--scheduler-file", file)
+    worker = dask("worker", "--scheduler-file", file, "--nthreads", 1, "--local-directory", folder)
     while not file.exists() or not file.read_text():
         assert scheduler.poll() is None
         time.sleep(.1)
     with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
         client.wait_for_workers(1, timeout=60)
-        yield client.scheduler.address
+        yield client
     for process in worker, scheduler:
         process.terminate()
         process.wait()
 
 
 def test_a_killed_client_of_a_cluster(tmp_path, call, data, cluster, start, no_pictures):
-    """Started again, it does not repeat what is done, and goes on from the last checkpoint that it has."""
-    grid = ["--seeds", 1, 2, *SMALL, 400, *data, "--scheduler", cluster, "--out", tmp_path / "a"]
-    process = start(*grid)
+    """Started again, it does not repeat what is done, and goes on from the last checkpoint that it has.
+
+    Another sweep, beside it, with a run of the same name, is another.
+    """
+    small = [*SMALL, 200, *data]
+    grid = ["--seeds", 1, 2, *small, "--scheduler", cluster.scheduler.address, "--out"]
+    process = start(*grid, tmp_path / "a")
     first = read_until(process, ": done").split(":")[0]
     other = {"seed1": "seed2", "seed2": "seed1"}[first]
-    step = int(re.search(r"step (\d+)/400", read_until(process, f"{other}: step")).group(1))
+    step = int(re.search(r"step (\d+)/200", read_until(process, f"{other}: step")).group(1))
     process.kill()
     done = rows(tmp_path / "a")
     assert done.keys() == {first} and tb.load(tmp_path / "a" / other / "checkpoint.h5").step >= step
-    printed, status = read_all(start(*grid))
+    again, beside = start(*grid, tmp_path / "a"), start("--seeds", other[4:], *grid[3:], tmp_path / "b", "--eps", ".1")
+    printed, status = read_all(again)
     assert status == 0 and "1 of 2 runs were done before" in printed, printed
-    assert all(int(later) > step for later in re.findall(rf"{other}: step (\d+)/400", printed))
+    assert all(int(later) > step for later in re.findall(rf"{other}: step (\d+)/200", printed))
     assert rows(tmp_path / "a")[first] == done[first] and not rows(tmp_path / "a")[other]["error"]
-    assert (tmp_path / "a" / other / "checkpoint.h5").read_bytes() == alone(call, tmp_path / "b", "--seed", other[4:],
-                                                                             *SMALL, 400, *data)
+    printed, status = read_all(beside)
+    assert status == 0, printed
+    for out, *options in ("a",), ("b", "--eps", ".1"):
+        assert (tmp_path / out / other / "checkpoint.h5").read_bytes() == alone(
+            call, tmp_path / f"{out} alone", "--seed", other[4:], *small, *options)
+
+
+def test_a_worker_of_another_version_that_comes_later(tmp_path, data, cluster, start):
+    """It trains nothing."""
+    process = start("--seeds", 1, 2, 3, *SMALL, 100, *data, "--scheduler", cluster.scheduler.address, "--out",
+                    tmp_path / "a")
+    ours, = cluster.scheduler_info()["workers"]
+    read_until(process, "step ")
+    shutil.copytree(ROOT / "tinybvae", tmp_path / "other/tinybvae", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(tmp_path / "other/tinybvae/losses.py", "a") as file:
+        file.write("# changed\n")
+    worker = dask("worker", cluster.scheduler.address, "--nthreads", 1, "--local-directory", tmp_path,
+                  library=tmp_path / "other")
+    printed, status = read_all(process)
+    worker.terminate()
+    worker.wait()
+    assert status == 0, printed
+    assert {row["worker"] for row in rows(tmp_path / "a").values()} == {ours}
 
 
 def grid_of(*options):
