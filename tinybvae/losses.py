@@ -8,10 +8,9 @@ derivative, and raises ValueError unless its two arrays have one shape: images a
 from functools import partial
 
 import numpy as np
-from numba import prange
 
-from tinybvae.kernels.compiler import parallel
 from tinybvae.kernels.memory import empty
+from tinybvae.kernels.threads import SLICES, parallel, part, shared
 from tinybvae.schedule import as_schedule, value_at
 
 
@@ -38,25 +37,29 @@ def bernoulli_nll(logits, images):
     e, nll, dlogits = (empty(l.shape, l.dtype) for _ in range(3))
     np.exp(np.negative(np.abs(l, out=e), out=e), out=e)
     np.log1p(e, out=nll)
-    if _nll_and_dlogits(l, x, e, nll, dlogits, N):
+    outside = np.zeros(SLICES, np.intp)
+    _nll_and_dlogits(l, x, e, nll, dlogits, outside, N)
+    if outside.any():
         require_pixels(images)
     return nll.sum(dtype=np.float64) / N, dlogits.reshape(logits.shape)
 
 
 @parallel
-def _nll_and_dlogits(l, x, e, nll, dlogits, N):
+def _nll_and_dlogits(work, l, x, e, nll, dlogits, outside, N):
     """nll: a pixel's log(1 + eˡ) − x l, from e = e^−|l| and nll = log(1 + e) before; dlogits: (p − x) / N.
 
-    Returns how many pixels lie outside 0 … 1. Below 1e-20, e counts as 0, lest the backward pass multiply subnormal
-    numbers, which is slow (kernels/README.md).
+    outside: how many pixels of a slice lie outside 0 … 1. Below 1e-20, e counts as 0, lest the backward pass multiply
+    subnormal numbers, which is slow (kernels/README.md).
     """
-    outside = 0
-    for i in prange(len(l)):
-        outside += not 0 <= x[i] <= 1
-        nll[i] += max(l[i], 0) - x[i] * l[i]
-        ei = e[i] if e[i] > 1e-20 else 0
-        dlogits[i] = ((1 if l[i] >= 0 else ei) / (1 + ei) - x[i]) / N
-    return outside
+    for s in shared(work):
+        ls, xs, es, nlls, ds = part(l, s), part(x, s), part(e, s), part(nll, s), part(dlogits, s)
+        count = 0
+        for i in range(len(ls)):
+            count += not 0 <= xs[i] <= 1
+            nlls[i] += max(ls[i], 0) - xs[i] * ls[i]
+            ei = es[i] if es[i] > 1e-20 else 0
+            ds[i] = ((1 if ls[i] >= 0 else ei) / (1 + ei) - xs[i]) / N
+        outside[s] = count
 
 
 def gaussian_kl(mean, logvar):

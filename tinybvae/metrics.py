@@ -10,7 +10,7 @@ that does not vary among the samples counts in none of them; ValueError if none 
 import numpy as np
 
 from tinybvae.classifiers import linear_svms, logistic_regression, random_forest
-from tinybvae.kernels.compiler import alone
+from tinybvae.kernels.threads import alone
 
 NAMES = {"mig": "MIG", "factor_vae": "FactorVAE", "beta_vae": "BetaVAE", "sap": "SAP", "dci": "DCI"}
 UNUSED = 0.05  # nats: a latent's mean may follow a factor, but with less KL than this the decoder cannot see it

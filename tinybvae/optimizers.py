@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinybvae.kernels.compiler import parallel
+from tinybvae.kernels.threads import parallel, part, shared
 from tinybvae.schedule import as_schedule, value_at
 
 
@@ -64,11 +64,14 @@ class Adam(Optimizer):
 
 
 @parallel
-def _adam(p, g, m, v, m_rate, v_rate, p_rate, v_scale, eps):
-    m += m_rate * (g - m)
-    m *= np.abs(m) > 1e-30  # a dead unit's m would stay subnormal, which is slow (kernels/README.md)
-    v += v_rate * (g * g - v)
-    p -= p_rate * m / (np.sqrt(v_scale * v) + eps)
+def _adam(work, p, g, m, v, m_rate, v_rate, p_rate, v_scale, eps):
+    for s in shared(work):
+        ps, gs, ms, vs = part(p, s), part(g, s), part(m, s), part(v, s)
+        for i in range(len(ps)):
+            ms[i] += m_rate * (gs[i] - ms[i])
+            ms[i] *= abs(ms[i]) > 1e-30  # a dead unit's m would stay subnormal, which is slow (kernels/README.md)
+            vs[i] += v_rate * (gs[i] * gs[i] - vs[i])
+            ps[i] -= p_rate * ms[i] / (np.sqrt(v_scale * vs[i]) + eps)
 
 
 class Adagrad(Optimizer):
@@ -87,6 +90,9 @@ class Adagrad(Optimizer):
 
 
 @parallel
-def _adagrad(p, g, v, rate, eps):
-    v += g * g
-    p -= rate * g / (np.sqrt(v) + eps)
+def _adagrad(work, p, g, v, rate, eps):
+    for s in shared(work):
+        ps, gs, vs = part(p, s), part(g, s), part(v, s)
+        for i in range(len(ps)):
+            vs[i] += gs[i] * gs[i]
+            ps[i] -= rate * gs[i] / (np.sqrt(vs[i]) + eps)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinybvae.commandline import progress, say
 from tinybvae.images import integers
-from tinybvae.kernels.compiler import alone
+from tinybvae.kernels.threads import alone
 from tinybvae.metrics import UNUSED
 
 HISTORY_EVERY = 10  # steps between two rows of the history

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinybvae.images import integers
-from tinybvae.kernels.compiler import alone
+from tinybvae.kernels.threads import alone
 from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
 from tinybvae.losses import bernoulli_nll, gaussian_kl, require_one_shape, require_pixels
 

@@ -7,13 +7,11 @@ functions in NumPy. Each raises ValueError for arrays that do not fit together. 
 
 import numba
 import numpy as np
-from numba import prange
 
 from tinybvae.kernels import im2col, winograd
-from tinybvae.kernels.compiler import parallel
 from tinybvae.kernels.gemm import ROWS, VECTOR, microkernel, whole_tiles, whole_vectors, with_zeros
-from tinybvae.kernels.im2col import SLICES
 from tinybvae.kernels.memory import empty
+from tinybvae.kernels.threads import SLICES, parallel, part, shared
 
 
 def _require_fit(a, b, fit):
@@ -120,12 +118,14 @@ def matmul(a, b):
 
 
 @parallel
-def _matmul(a, b, c):
+def _matmul(work, a, b, c):
     """The last tile of a row or column begins early: it computes some numbers a second time, to the same bits."""
     (M, N), lanes = c.shape, VECTOR // c.itemsize
     rows, columns = -(-M // ROWS), -(-N // lanes)
-    for t in prange(rows * columns):
-        microkernel(a, min(t % rows * ROWS, M - ROWS), b, min(t // rows * lanes, N - lanes), c, len(b), False)
+    tiles = rows * columns
+    for s in shared(work):
+        for t in range(tiles * s // SLICES, tiles * (s + 1) // SLICES):
+            microkernel(a, min(t % rows * ROWS, M - ROWS), b, min(t // rows * lanes, N - lanes), c, len(b), False)
 
 
 # The passes over whole arrays in between.
@@ -139,41 +139,50 @@ def sum_pixels(y):
 
 
 @parallel
-def _sum_rows(rows, slices):
+def _sum_rows(work, rows, slices):
     """Sums of SLICES parts of the rows (M, K)."""
-    M = len(rows)
-    for s in prange(SLICES):
+    for s in shared(work):
         total = slices[s]
         total[:] = 0
-        for m in range(M * s // SLICES, M * (s + 1) // SLICES):
+        for m in range(len(rows) * s // SLICES, len(rows) * (s + 1) // SLICES):
             row = rows[m]
             for k in range(len(row)):
                 total[k] += row[k]
 
 
+# In place: LLVM makes no vectors of loops over two arrays that are one.
+
 def relu(x, y, negative_slope):
     """y = x where x > 0, else negative_slope · x; NaN where x is."""
     _require_fit(x, y, x.shape == y.shape and y.flags.c_contiguous)
-    _relu(x.reshape(-1), y.reshape(-1), x.dtype.type(negative_slope))
+    if y is not x:
+        y[...] = x
+    _relu(y.reshape(-1), y.dtype.type(negative_slope))
 
 
 @parallel
-def _relu(x, y, negative_slope):
-    for i in prange(len(x)):
-        y[i] = x[i] if x[i] > 0 else negative_slope * x[i]
+def _relu(work, y, negative_slope):
+    for s in shared(work):
+        ys = part(y, s)
+        for i in range(len(ys)):
+            ys[i] = ys[i] if ys[i] > 0 else negative_slope * ys[i]
 
 
 def relu_backward(dy, y, dx, negative_slope):
     """dx = dy where y > 0, else negative_slope · dy"""
     _require_fit(dy, y, dy.shape == y.shape)
     _require_fit(dy, dx, dy.shape == dx.shape and dx.flags.c_contiguous)
-    _relu_backward(dy.reshape(-1), y.reshape(-1), dx.reshape(-1), dy.dtype.type(negative_slope))
+    if dx is not dy:
+        dx[...] = dy
+    _relu_backward(dx.reshape(-1), y.reshape(-1), dx.dtype.type(negative_slope))
 
 
 @parallel
-def _relu_backward(dy, y, dx, negative_slope):
-    for i in prange(len(y)):
-        dx[i] = dy[i] if y[i] > 0 else negative_slope * dy[i]
+def _relu_backward(work, dx, y, negative_slope):
+    for s in shared(work):
+        dxs, ys = part(dx, s), part(y, s)
+        for i in range(len(ys)):
+            dxs[i] = dxs[i] if ys[i] > 0 else negative_slope * dxs[i]
 
 
 if numba.config.DISABLE_JIT:  # NUMBA_DISABLE_JIT=1: the plain twins, to step through with a debugger

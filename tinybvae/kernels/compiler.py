@@ -1,4 +1,4 @@
-"""Numba's decorators as this project uses them: `jit` for parts of kernels, `parallel` for kernels with prange.
+"""Numba's decorator as this project uses it: `jit` for parts of kernels; `threads.parallel` makes the kernels.
 
 Numba keeps what it has compiled, by file and name, and compiles it again if the file has changed. It does not notice
 changes of another file from which a kernel has parts: so the name says which versions of those a kernel was made with.
@@ -9,7 +9,6 @@ import hashlib
 import os
 import pickle
 import pkgutil
-import threading
 import warnings
 import zlib
 
@@ -17,10 +16,8 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 
-PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name) for name in ("compiler.py", "gemm.py", "im2col.py")))
-
-_lock = threading.RLock()   # a kernel takes all cores, and one of Numba's threading layers dies of a second one
-_started = _orphan = False  # a kernel has run in this process; in the one that it was forked from
+PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name)
+                            for name in ("compiler.py", "gemm.py", "im2col.py", "threads.py")))
 
 
 class _Sealed(CompileResultCacheImpl):
@@ -70,7 +67,7 @@ def _warn(text):
     warnings.warn(text, RuntimeWarning)
 
 
-def _compiler(**options):
+def compiled(**options):
     """Numba's decorator, for compiled functions that are kept for the next process where there is a place for them."""
     def decorate(function):
         function.__qualname__ += f"_{PARTS:08x}"
@@ -78,48 +75,10 @@ def _compiler(**options):
         try:
             compiled._cache = _Cache(function)
         except RuntimeError:  # Numba's "no locator available"
-            _warn("no folder to keep compiled kernels in: this process compiles its own, in about 20 seconds "
+            _warn("no folder to keep compiled kernels in: this process compiles its own, in about 12 seconds "
                   "(set NUMBA_CACHE_DIR to a folder that can be written to)")
         return compiled
     return decorate
 
 
-jit = _compiler(forceinline=True)
-
-
-def alone(function):
-    """The function, but one thread at a time is in it, or in any other such function: the others wait."""
-    @functools.wraps(function)
-    def run(*arguments, **options):
-        with _lock:
-            return function(*arguments, **options)
-    return run
-
-
-def parallel(function):
-    """A kernel with prange. It raises RuntimeError in a process that was forked after the first kernel, where OpenMP's
-    threads, which did not come along, would end it."""
-    kernel = _compiler(parallel=True)(function)
-
-    @alone
-    @functools.wraps(function)
-    def run(*arguments):
-        global _started
-        if _orphan:
-            raise RuntimeError("this process was forked after its parent's first kernel, and has not got the parent's "
-                               "threads: fork before that, or start it by \"spawn\" or \"forkserver\" "
-                               "(multiprocessing.set_start_method)")
-        result = kernel(*arguments)
-        _started = True
-        return result
-    return run
-
-
-def _after_fork():
-    global _orphan
-    _lock.release()
-    _orphan = _orphan or _started and numba.threading_layer() == "omp"  # the others may be forked
-
-
-if hasattr(os, "register_at_fork"):  # the lock is free in the child, too
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)
+jit = compiled(forceinline=True)

@@ -15,12 +15,10 @@ N batch, H W the small side, C big's channels, O small's. big is flat in its row
 """
 
 import numpy as np
-from numba import prange
 
-from tinybvae.kernels.compiler import jit, parallel
+from tinybvae.kernels.compiler import jit
 from tinybvae.kernels.gemm import gemm, whole_tiles
-
-SLICES = 16  # parts of the batch: so many threads can share a convolution, so many sums make a gradient of weights
+from tinybvae.kernels.threads import SLICES, parallel, shared
 
 
 @jit
@@ -82,12 +80,12 @@ def _fill(strip, padded, i, C):
 
 
 @parallel
-def conv2d(big, w, bias, small):
+def conv2d(work, big, w, bias, small):
     """small (N, H, W in whole tiles, O in whole vectors) from big (N, 2H, 2W·C), w (16·C, O) and bias (O,)."""
     N, H, K = len(big), big.shape[1] // 2, len(w)
     C = K // 16
     W = big.shape[2] // (2 * C)
-    for s in prange(SLICES):
+    for s in shared(work):
         padded = blank(big, C)
         strip, patches = _windows(W, C, w.dtype)
         for n in range(N * s // SLICES, N * (s + 1) // SLICES):
@@ -99,10 +97,10 @@ def conv2d(big, w, bias, small):
 
 
 @parallel
-def conv2d_transpose(small, w, bias, big, C):
+def conv2d_transpose(work, small, w, bias, big, C):
     """big (N, 2H, 2W·C) from small (N, H, W in whole tiles, O), wᵀ (O, 16·C in whole vectors) and bias (2W·C,)."""
     N, H, W, O = len(big), big.shape[1] // 2, big.shape[2] // (2 * C), len(w)
-    for s in prange(SLICES):
+    for s in shared(work):
         padded = blank(big, C)
         patches = np.empty((small.shape[2], w.shape[1]), w.dtype)
         for n in range(N * s // SLICES, N * (s + 1) // SLICES):
@@ -131,11 +129,11 @@ def _add_patches(patches, padded, i, W, C):
 
 
 @parallel
-def conv2d_weight(big, small, slices):
+def conv2d_weight(work, big, small, slices):
     """Slices (SLICES, 16·C, O), whose sum is w, from big (N, 2H, 2W·C) and small (N, H, W, O in whole vectors)."""
     (N, H, W, O), K = small.shape, slices.shape[1]
     C = K // 16
-    for s in prange(SLICES):
+    for s in shared(work):
         padded = blank(big, C)
         strip, patches = _windows(W, C, big.dtype)
         slices[s] = 0

@@ -30,11 +30,11 @@ N batch, H W the small side, C big's channels, O small's. For even H and W, and 
 """
 
 import numpy as np
-from numba import prange
 
-from tinybvae.kernels.compiler import jit, parallel
+from tinybvae.kernels.compiler import jit
 from tinybvae.kernels.gemm import VECTOR, gemm, load, store, whole_tiles
-from tinybvae.kernels.im2col import SLICES, add_bias, blank, crop, pad
+from tinybvae.kernels.im2col import add_bias, blank, crop, pad
+from tinybvae.kernels.threads import SLICES, parallel, shared
 
 CELLS = 32
 
@@ -182,12 +182,12 @@ def _gather_rows(big, first, last, padded, C, patches):
 
 
 @parallel
-def conv2d(big, w, bias, small):
+def conv2d(work, big, w, bias, small):
     """small (N·H, W, O) from big (N, 2H, 2W·C), squares of w (9, 4·C, O) and bias (O,)."""
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 2
     K, O = w.shape[1:]
     rows = max(1, CELLS // columns)
-    for s in prange(SLICES):
+    for s in shared(work):
         padded = blank(big, K // 4)
         patches, squares = _matrices(rows * columns, K, w.dtype), _matrices(rows * columns, O, w.dtype)
         start, stop = _rows_of_slice(s, N, H)
@@ -202,12 +202,12 @@ def conv2d(big, w, bias, small):
 
 
 @parallel
-def conv2d_transpose(small, w, bias, big):
+def conv2d_transpose(work, small, w, bias, big):
     """big (N, 2H, 2W·C) from small (N·H, W, O), squares of w, transposed (9, O, 4·C), and bias (2W·C,)."""
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 2
     O, K = w.shape[1:]
     rows = max(1, CELLS // columns)
-    for s in prange(SLICES):
+    for s in shared(work):
         padded = blank(big, K // 4)
         squares, patches = _matrices(rows * columns, O, w.dtype), _matrices(rows * columns, K, w.dtype)
         start, stop = _rows_of_slice(s, N, H)
@@ -227,12 +227,12 @@ def conv2d_transpose(small, w, bias, big):
 
 
 @parallel
-def conv2d_weight(big, small, slices):
+def conv2d_weight(work, big, small, slices):
     """Slices (SLICES, 9, 4·C, O), whose sum is the squares of w, from big (N, 2H, 2W·C) and small (N·H, W, O)."""
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 2
     K, O = slices.shape[2:]
     rows = max(1, CELLS // columns)
-    for s in prange(SLICES):
+    for s in shared(work):
         padded = blank(big, K // 4)
         patches, squares = _matrices(rows * columns, K, big.dtype), _matrices(rows * columns, O, big.dtype)
         start, stop = _rows_of_slice(s, N, H)

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tinybvae.dsprites.sprites import SIZE
-from tinybvae.kernels.compiler import alone
+from tinybvae.kernels.threads import alone
 from tinybvae.losses import sigmoid
 
 REACH = 3.0   # traversals run from −3 to 3 standard deviations of the prior

@@ -1,0 +1,126 @@
+"""Threads do each slice of a kernel once, whatever keeps one of them from it."""
+
+import os
+import queue
+import threading
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+import tinybvae as tb
+from test_compiler import run
+from tinybvae.kernels import threads
+from tinybvae.kernels.threads import SLICES, WORTHWHILE, parallel, part, shared
+
+pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is one thread")
+several = pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS == 1, reason="there is one thread")
+
+
+@parallel
+def add(work, numbers, times):
+    """1 to each number, times[s] times in slice s."""
+    for s in shared(work):
+        some = part(numbers, s)
+        for _ in range(times[s]):
+            for i in range(len(some)):
+                some[i] += 1
+
+
+@parallel
+def no_memory_but_here(work, numbers):
+    for s in shared(work):
+        some = part(numbers, s)
+        for _ in range(200):  # time enough for another thread to wake
+            some += 1 if work[1] == 0 else np.empty(1 << 50)[0]
+
+
+@pytest.mark.parametrize("size", [0, 5, WORTHWHILE - 1, WORTHWHILE, WORTHWHILE + 37])
+def test_each_slice_once(size):
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        numbers, times = np.zeros(size), rng.integers(9, size=SLICES)
+        add(numbers, times)
+        assert (numbers == np.concatenate([np.full(len(part(numbers, s)), times[s]) for s in range(SLICES)])).all()
+
+
+@several
+def test_a_thread_that_does_not_come():
+    """The others do its slices, and wait for nothing."""
+    numbers, once, come = np.zeros(WORTHWHILE), np.ones(SLICES, int), threading.Event()
+    add(numbers, once)
+    for i in range(numba.get_num_threads() - 1):
+        threads._workers[i].put((come.wait, (), queue.SimpleQueue()))
+        threads._workers[i].put((np.sort, (), queue.SimpleQueue()))  # a call that was interrupted, and an error in it
+    add(numbers, once)
+    assert (numbers == 2).all()
+    come.set()
+    add(numbers, once)
+    assert (numbers == 3).all()
+
+
+@several
+def test_no_memory_in_another_thread():
+    numbers = np.zeros(WORTHWHILE)
+    with pytest.raises(MemoryError):
+        for _ in range(1000):  # it may come too late nevertheless
+            no_memory_but_here(numbers)
+    numbers[:] = 0
+    add(numbers, np.ones(SLICES, int))
+    assert (numbers == 1).all()
+
+
+THREADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+import tinybvae as tb
+
+sys.setswitchinterval(1e-6)  # seconds: as many changes from thread to thread as there can be
+sprites, rng = tb.DSprites(), np.random.default_rng(0)
+for architecture in tb.vae.ARCHITECTURES.values():
+    model = tb.BetaVAE(3, architecture=architecture)
+    index = rng.integers(len(sprites), size=(12, 2))
+    z, noise = rng.standard_normal((12, 1, 3)), rng.standard_normal((12, 2, 3))
+
+    def look(i):
+        return [*model.encode(sprites.images(index[i])), model.decode(z[i]),
+                np.array(list(tb.metrics.dead_units(model, sprites, 50, seed=i).values()))]
+
+    def train(i):
+        losses = model.loss_and_gradients(sprites.images(index[i]), noise[i], tb.beta_objective(4.0), 0)
+        return [np.array(losses[:3])]
+
+    jobs = [look if i % 3 else train for i in range(12)]
+    expected = [job(i) for i, job in enumerate(jobs)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda i: jobs[i](i), range(12)))
+    print(all(np.array_equal(a, b) for one, other in zip(expected, found) for a, b in zip(one, other, strict=True)))
+"""
+
+
+def test_models_serve_several_threads():
+    same, complaints = run(THREADS)
+    assert same.split() == ["True", "True"] and not complaints  # of both architectures
+
+
+FORK = """
+import multiprocessing
+import tinybvae as tb
+
+if __name__ == "__main__":
+    early = multiprocessing.get_context("fork").Pool(1)
+    sprites, index = tb.DSprites(), range(300)  # enough for several threads
+    images = sprites.images(index)
+    for pool in early, *(multiprocessing.get_context(how).Pool(1) for how in ("spawn", "fork")):
+        print((pool.apply(sprites.images, (index,)) == images).all())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_processes_start_threads_of_their_own(tmp_path):
+    (tmp_path / "loader.py").write_text(FORK)
+    found, _ = run("import runpy; runpy.run_path('loader.py', run_name='__main__')", tmp_path,
+                   PYTHONPATH=str(Path(tb.__file__).parents[1]))
+    assert found.split() == ["True"] * 3

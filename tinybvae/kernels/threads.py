@@ -1,0 +1,133 @@
+"""Kernels share their work among Python's own threads, which run beside each other while they are in compiled code.
+
+A thread that has nothing to do sleeps. OpenMP's spin until the next kernel, forty times a step, on a core that another
+program may be waiting for. And each thread begins with slices of its own, those that its core's cache may still hold
+from the kernel before, but then takes what others have not begun: one whose core is busy elsewhere does less.
+"""
+
+import functools
+import os
+import queue
+import threading
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from tinybvae.kernels.compiler import compiled, jit
+
+SLICES = 16          # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
+WORTHWHILE = 2 ** 17  # numbers in a kernel's arrays; with fewer it is done before another thread is awake
+
+_lock = threading.RLock()  # a kernel takes all cores, so it is one at a time
+_workers = []              # the queue of jobs of each thread but the caller's: SimpleQueue of (kernel, arguments, end)
+
+
+def parallel(function):
+    """A kernel that threads share, as many as `numba.get_num_threads` says.
+
+    It goes through `shared(work)`, its first argument, which callers leave out.
+    """
+    kernel = compiled(nogil=True)(function)
+
+    @alone
+    @functools.wraps(function)
+    def run(*arguments):
+        size = sum([array.size for array in arguments if isinstance(array, np.ndarray)])
+        threads = numba.get_num_threads() if size >= WORTHWHILE else 1
+        counts, jobs = np.zeros(SLICES + 1, np.intp), []
+        for i in range(1, threads):
+            jobs.append((kernel, ((counts, SLICES * i // threads), *arguments), queue.SimpleQueue()))
+            _worker(i).put(jobs[-1])
+        kernel((counts, 0), *arguments)
+        for worker, job in zip(_workers, jobs):
+            try:
+                while worker.get_nowait() is not job:  # if it has not begun, it need not
+                    pass
+            except queue.Empty:
+                if _done(counts) < SLICES:
+                    error = job[2].get()
+                    if error:
+                        raise error
+    return run
+
+
+def alone(function):
+    """The function, but one thread at a time is in it, or in any other such function: the others wait."""
+    @functools.wraps(function)
+    def run(*arguments, **options):
+        with _lock:
+            return function(*arguments, **options)
+    return run
+
+
+@jit
+def part(array, s):
+    """Slice s of an array."""
+    return array[len(array) * s // SLICES:len(array) * (s + 1) // SLICES]
+
+
+@numba.njit(forceinline=True)  # not `jit`: Numba cannot use a generator that was kept
+def shared(work):
+    """The slices that no other thread has begun, from this thread's own first one on, once around."""
+    counts, first = work
+    for i in range(SLICES):
+        s = (first + i) % SLICES
+        if _add(counts, s, 1) == 0:
+            yield s
+            _add(counts, SLICES, 1)
+
+
+@jit
+def _done(counts):
+    """How many slices are."""
+    return _add(counts, SLICES, 0)
+
+
+@intrinsic
+def _add(typing, counts, i, number):
+    """counts[i], before a number is added to it, in one step that no other thread can come between."""
+    def generate(context, builder, signature, arguments):
+        array, i, number = arguments
+        place = builder.gep(make_array(counts)(context, builder, array).data, [i])
+        return builder.atomic_rmw("add", place, number, "seq_cst")
+    return types.intp(counts, types.intp, types.intp), generate
+
+
+def _worker(i):
+    """The jobs of thread i, which is started if it is not there."""
+    while len(_workers) < i:
+        _workers.append(queue.SimpleQueue())
+        threading.Thread(target=_work, args=(_workers[-1],), name="tinybvae", daemon=True).start()
+    return _workers[i - 1]
+
+
+def _work(jobs):
+    while True:
+        kernel, arguments, end = jobs.get()
+        error = None
+        try:
+            kernel(*arguments)
+        except Exception as raised:  # a MemoryError: it belongs to the thread that called the kernel
+            error = raised
+        del kernel, arguments  # lest the arrays stay until the next job
+        end.put(error)
+
+
+def _after_fork():
+    """In the child the lock is free, and no other thread came along."""
+    _lock.release()
+    _workers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)
+
+if numba.config.DISABLE_JIT:  # one thread, to step through with a debugger
+    def shared(work):  # noqa: F811
+        return range(SLICES)
+
+    def parallel(function):  # noqa: F811
+        return functools.partial(function, None)
