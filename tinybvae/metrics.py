@@ -66,8 +66,8 @@ def mutual_information(codes, classes, bins=20):
     codes, classes = _samples(codes, classes)
     kind = np.result_type(codes, np.float32)
     binned = [np.digitize(z, np.linspace(z.min(), z.max(), bins + 1, dtype=kind)[:-1]) for z in codes.T]
-    return np.array([[entropy(z) + entropy(c) - entropy(np.stack([z, c], axis=1)) for c in classes.T]
-                     for z in binned])
+    factors = [np.unique(c, return_inverse=True)[1] for c in classes.T]  # from 0 on, for one number instead of a pair
+    return np.array([[entropy(z) + entropy(c) - entropy(z * len(c) + c) for c in factors] for z in binned])
 
 
 def _samples(codes, classes):

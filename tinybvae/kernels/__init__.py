@@ -122,9 +122,8 @@ def _matmul(work, a, b, c):
     """The last tile of a row or column begins early: it computes some numbers a second time, to the same bits."""
     (M, N), lanes = c.shape, VECTOR // c.itemsize
     rows, columns = -(-M // ROWS), -(-N // lanes)
-    tiles = rows * columns
     for s in shared(work):
-        for t in range(tiles * s // SLICES, tiles * (s + 1) // SLICES):
+        for t in range(rows * columns * s // SLICES, rows * columns * (s + 1) // SLICES):
             microkernel(a, min(t % rows * ROWS, M - ROWS), b, min(t // rows * lanes, N - lanes), c, len(b), False)
 
 
