@@ -41,7 +41,8 @@ def train(run, sprites, options, parser):
 
     # 1. What happens every now and then: scores, when they are due or at the end; the checkpoint; the report.
     def save_and_report(run):
-        score_if_due(run, sprites)
+        encoded = tb.metrics.encode_samples(run.model, sprites)
+        score_if_due(run, sprites, encoded)
         try:
             tb.save(run, checkpoint, before(checkpoint))
         except OSError as error:  # there may be room again by the next one
@@ -49,9 +50,9 @@ def train(run, sprites, options, parser):
                 raise
             say(f"step {run.step}: could not write {checkpoint} ({error}): the one before stays, the next tries again")
         try:
-            measured.update(tb.write_report(run, sprites, out, command(settings)))
+            measured.update(tb.write_report(run, sprites, out, command(settings), encoded))
         except OSError as error:  # pictures are not worth a run
-            measured.update(describe(run, sprites))
+            measured.update(describe(run, sprites, encoded))
             say(f"step {run.step}: {error}; the next report tries again")
 
     # 2. Training.

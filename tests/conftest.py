@@ -3,6 +3,7 @@
 import sys
 import warnings
 
+import numba
 import pytest
 
 import tinybvae as tb
@@ -14,13 +15,14 @@ def call(monkeypatch, capsys):
     """A function of a command's `main` and its options: exit status, output and complaints, in this process."""
     def called(main, *options):
         monkeypatch.setattr(sys, "argv", ["command", *map(str, options)])
-        status = 0
+        status, threads = 0, numba.get_num_threads()
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a user would see it
             try:
                 main()
             except SystemExit as stopped:
                 status = stopped.code
+        numba.set_num_threads(threads)
         return status, *capsys.readouterr()
     return called
 
@@ -28,7 +30,7 @@ def call(monkeypatch, capsys):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Most of a small run's seconds."""
-    monkeypatch.setattr(tb, "write_report", lambda run, sprites, folder, command: describe(run, sprites))
+    monkeypatch.setattr(tb, "write_report", lambda run, sprites, folder, *_: describe(run, sprites))
 
 
 @pytest.fixture

@@ -82,46 +82,42 @@ def alone(call, out, *options):
     return (out / "checkpoint.h5").read_bytes()
 
 
-def test_runs_are_those_of_the_training_command(tmp_path, call, start, no_pictures):
-    """To the bit. One that fails says why, and the others go on; what is done is not done again."""
+def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
+    """Runs are those of the training command, to the bit; what is done is not done again.
+
+    That of a killed worker goes on elsewhere, from its last checkpoint; one that fails says why.
+    """
     np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).integers(0, 2, (30, 16, 16), np.uint8),
              latents_classes=np.arange(30)[:, None] // 10)
-    data = ["--data", tmp_path / "own.npz"]
-    grid = ["--objectives", "beta", "--strengths", 2, "1e38", "--seeds", 3, *SMALL, 60, *data, "--out", tmp_path / "a"]
-    printed, status = read_all(start(*grid))
-    assert status == 1 and "1 of the runs failed" in printed and "http://" in printed, printed
-    good, bad = rows(tmp_path / "a").values()
-    if good["error"]:
-        good, bad = bad, good
-    assert good["run"] == "beta-2-seed3" and "FloatingPointError: the gradient of" in bad["error"]
-    assert float(good["mig"]) >= 0 and float(good["reconstruction"]) > 0 and good["worker"].startswith("tcp://")
-    assert (tmp_path / "a/scores.png").exists() and (tmp_path / "a/kl_reconstruction.png").exists()
-    assert (tmp_path / "a" / good["run"] / "checkpoint.h5").read_bytes() == alone(
-        call, tmp_path / "b", "--objective", "beta", "--beta", 2, "--seed", 3, *SMALL, 60, *data)
-    before = rows(tmp_path / "a")
-    status, printed, _ = call(sweep.main, *grid[:3], 2, *grid[5:])
-    assert status == 0 and "1 of 1 runs were done before" in printed and rows(tmp_path / "a") == before
-    status, _, errors = call(sweep.main, *grid[:3], 2, *grid[5:], "--eps", ".5")
-    assert status == 2 and "holds beta-2-seed3 with other settings" in errors
-    (tmp_path / "a/results.csv").unlink()  # as if it had not been done
-    status, _, errors = call(sweep.main, *grid[:3], 2, *grid[5:], "--learning-rate", ".5")
-    assert status == 2 and "holds beta-2-seed3 with other settings" in errors
-
-
-def test_a_killed_worker(tmp_path, call, data, start, no_pictures):
-    """Its run goes on elsewhere, from its last checkpoint."""
-    options = "--seeds", 1, *SMALL, 200, *data
-    process = start(*options, "--out", tmp_path / "a")
-    step, address = re.search(r"step (\d+)/200 on tcp://(.*)", read_until(process, "step ")).groups()
+    options = *SMALL, 200, "--data", tmp_path / "own.npz"
+    grid = ["--objectives", "beta", "--strengths", 2, "1e38", "--seeds", 3, *options, "--out", tmp_path / "a"]
+    process = start(*grid)
+    assert "http://" in read_until(process, "2 runs on")
+    line = read_until(process, "beta-2-seed3: step ")
+    step, address = re.search(r"step (\d+)/200 on (tcp://.*)", line).groups()
     port = int(address.rsplit(":", 1)[1])
     for child in psutil.Process(process.pid).children(recursive=True):
         if any(each.laddr.port == port and each.status == "LISTEN" for each in child.net_connections()):
             child.send_signal(signal.SIGKILL)
     printed, status = read_all(process)
-    assert status == 0, printed
-    steps = [int(found) for found in re.findall(rf"step (\d+)/200 on tcp://(?!{address})", printed)]
+    assert status == 1 and "1 of the runs failed" in printed, printed
+    steps = [int(found) for found in re.findall(rf"step (\d+)/200 on (?!{address})", printed)]
     assert steps and min(steps) > int(step) and max(steps) == 200
-    assert (tmp_path / "a/seed1/checkpoint.h5").read_bytes() == alone(call, tmp_path / "b", "--seed", *options[1:])
+    done = rows(tmp_path / "a")
+    good, bad = done["beta-2-seed3"], done["beta-1e+38-seed3"]
+    assert not good["error"] and "FloatingPointError: the gradient of" in bad["error"]
+    assert float(good["mig"]) >= 0 and float(good["reconstruction"]) > 0 and good["worker"].startswith("tcp://")
+    assert (tmp_path / "a/scores.png").exists() and (tmp_path / "a/kl_reconstruction.png").exists()
+    assert (tmp_path / "a" / good["run"] / "checkpoint.h5").read_bytes() == alone(
+        call, tmp_path / "b", "--objective", "beta", "--beta", 2, "--seed", 3, *options)
+    grid.remove("1e38")
+    status, printed, _ = call(sweep.main, *grid)
+    assert status == 0 and "1 of 1 runs were done before" in printed and rows(tmp_path / "a") == done
+    status, _, errors = call(sweep.main, *grid, "--eps", ".5")
+    assert status == 2 and "holds beta-2-seed3 with other settings" in errors
+    (tmp_path / "a/results.csv").unlink()  # as if it had not been done
+    status, _, errors = call(sweep.main, *grid, "--learning-rate", ".5")
+    assert status == 2 and "holds beta-2-seed3 with other settings" in errors
 
 
 def dask(*options, library=ROOT):
@@ -151,7 +147,8 @@ def cluster(tmp_path_factory):
 def test_a_killed_client_of_a_cluster(tmp_path, call, data, cluster, start, no_pictures):
     """Started again, it does not repeat what is done, and goes on from the last checkpoint that it has.
 
-    Another sweep, beside it, with a run of the same name, is another.
+    Another sweep, beside it, with a run of the same name, is another; and a worker of another version, which comes
+    later, trains nothing.
     """
     small = [*SMALL, 200, *data]
     grid = ["--seeds", 1, 2, *small, "--scheduler", cluster.scheduler.address, "--out"]
@@ -162,34 +159,28 @@ def test_a_killed_client_of_a_cluster(tmp_path, call, data, cluster, start, no_p
     process.kill()
     done = rows(tmp_path / "a")
     assert done.keys() == {first} and tb.load(tmp_path / "a" / other / "checkpoint.h5").step >= step
+
+    ours, = cluster.scheduler_info()["workers"]
     again, beside = start(*grid, tmp_path / "a"), start("--seeds", other[4:], *grid[3:], tmp_path / "b", "--eps", ".1")
+    shutil.copytree(ROOT / "tinybvae", tmp_path / "other/tinybvae", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(tmp_path / "other/tinybvae/losses.py", "a") as file:
+        file.write("# changed\n")
+    for process in again, beside:
+        read_until(process, " on 1 workers")
+    worker = dask("worker", cluster.scheduler.address, "--nthreads", 1, "--local-directory", tmp_path,
+                  library=tmp_path / "other")
     printed, status = read_all(again)
     assert status == 0 and "1 of 2 runs were done before" in printed, printed
     assert all(int(later) > step for later in re.findall(rf"{other}: step (\d+)/200", printed))
     assert rows(tmp_path / "a")[first] == done[first] and not rows(tmp_path / "a")[other]["error"]
     printed, status = read_all(beside)
     assert status == 0, printed
-    for out, *options in ("a",), ("b", "--eps", ".1"):
-        assert (tmp_path / out / other / "checkpoint.h5").read_bytes() == alone(
-            call, tmp_path / f"{out} alone", "--seed", other[4:], *small, *options)
-
-
-def test_a_worker_of_another_version_that_comes_later(tmp_path, data, cluster, start):
-    """It trains nothing."""
-    process = start("--seeds", 1, 2, 3, *SMALL, 100, *data, "--scheduler", cluster.scheduler.address, "--out",
-                    tmp_path / "a")
-    ours, = cluster.scheduler_info()["workers"]
-    read_until(process, "step ")
-    shutil.copytree(ROOT / "tinybvae", tmp_path / "other/tinybvae", ignore=shutil.ignore_patterns("__pycache__"))
-    with open(tmp_path / "other/tinybvae/losses.py", "a") as file:
-        file.write("# changed\n")
-    worker = dask("worker", cluster.scheduler.address, "--nthreads", 1, "--local-directory", tmp_path,
-                  library=tmp_path / "other")
-    printed, status = read_all(process)
     worker.terminate()
     worker.wait()
-    assert status == 0, printed
-    assert {row["worker"] for row in rows(tmp_path / "a").values()} == {ours}
+    for out, *options in ("a",), ("b", "--eps", ".1"):
+        assert rows(tmp_path / out)[other]["worker"] == ours
+        assert (tmp_path / out / other / "checkpoint.h5").read_bytes() == alone(
+            call, tmp_path / f"{out} alone", "--seed", other[4:], *small, *options)
 
 
 def grid_of(*options):
@@ -231,7 +222,7 @@ def test_wrong_input(tmp_path, refusal, monkeypatch):
     (tmp_path / "notes.txt").write_text("mine")
     for options, message in [(["--strengths", "-1"], "--strengths: must be a number of at least 0"),
                              (["--seeds", "x"], "--seeds: must be"),
-                             (["--objectives", "beta", "--capacities", "5"], "--capacities belong to --objectives capacity"),
+                             (["--objectives", "beta", "--capacities", "5"], "--capacities belong to --objectives"),
                              (["--out", tmp_path / "notes.txt"], "notes.txt is a file"),
                              (["--scheduler", "tcp://127.0.0.1:1", "--out", tmp_path / "a"], "no scheduler answers")]:
         assert message in refusal(sweep.main, *options)

@@ -77,11 +77,12 @@ def random_forest(x, bins, labels, rng, trees=10):
         counts = np.bincount(labels[train], minlength=K)
         gain = 0
         if len(train) >= 2 * LEAF:
-            here = nats(len(train), counts)
+            there = np.flatnonzero(counts)  # in a deep node, a few labels
+            here, counts_there = nats(len(train), counts), counts[there]
             for d in rng.permutation(D)[:math.ceil(math.sqrt(D))]:
-                left = np.bincount(pairs[d, train], minlength=bins * K).reshape(bins, K).cumsum(axis=0)
+                left = np.bincount(pairs[d, train], minlength=bins * K).reshape(bins, K)[:, there].cumsum(axis=0)
                 n = left.sum(axis=1)
-                gains = here - nats(n, left) - nats(len(train) - n, counts - left)
+                gains = here - nats(n, left) - nats(len(train) - n, counts_there - left)
                 if gains.max() > gain + 1e-9:
                     gain, latent, cut = gains.max(), d, gains.argmax()
         if gain:

@@ -164,9 +164,12 @@ def scores(codes, classes):
     return dict(zip(NAMES, values))
 
 
-def evaluate(model, sprites, samples=10_000):
-    """The scores of a model's posterior means, on images drawn with replacement; {} if no factor varies among them."""
-    classes, mean, _ = encode_samples(model, sprites, samples)
+def evaluate(model, sprites, encoded=None):
+    """The scores of a model's posterior means; {} if no factor varies.
+
+    They are of samples `encoded`, as `encode_samples` returns them, or else of images that it draws.
+    """
+    classes, mean, _ = encoded or encode_samples(model, sprites)
     return scores(mean, classes) if (classes != classes[:1]).any() else {}
 
 

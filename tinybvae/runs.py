@@ -50,15 +50,16 @@ def opened(out, given, preset=None, resume=False, sprites=None):
         yield run, sprites
 
 
-def score_if_due(run, sprites):
+def score_if_due(run, sprites, encoded=None):
     """Put the scores of a run's model into its `scores`, at its end and as often as its settings say.
 
-    There are none if no factors are known.
+    There are none if no factors are known. They are of samples `encoded`, as `encode_samples` returns them, if those
+    are there.
     """
     every = run.settings["checkpoint_every"] * (run.settings["evaluate_every"] or math.inf)
     run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
     if run.step >= run.settings["steps"] or run.step % every == 0:
-        scores = evaluate(run.model, sprites)
+        scores = evaluate(run.model, sprites, encoded)
         run.scores += [{"step": run.step, **scores}] if scores else []
 
 

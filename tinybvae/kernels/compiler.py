@@ -6,7 +6,6 @@ changes of another file from which a kernel has parts: so the name says which ve
 
 import functools
 import hashlib
-import os
 import pickle
 import pkgutil
 import warnings

@@ -22,13 +22,14 @@ FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "trav
          "report.html")  # beside z0.gif …
 
 
-def write_report(run, sprites, folder, command):
+def write_report(run, sprites, folder, command, encoded=None):
     """Write FILES and z0.gif … into `folder`: each is replaced whole, and the same run gives the same bytes.
 
-    Without a history there are no curves. `command` is shown as what made the run. Returns what `describe` found.
+    Without a history there are no curves. `command` is shown as what made the run. Returns what `describe` found, of
+    samples `encoded` if they are there.
     Raises OSError if some files could not be drawn or written, whatever the reason, once all others are there.
     """
-    model, rng, measured = run.model, np.random.default_rng(0), describe(run, sprites)
+    model, rng, measured = run.model, np.random.default_rng(0), describe(run, sprites, encoded)
     latents = measured["latents"]
     mean = np.array([latent["mean"] for latent in latents])
     memory.release()  # most of what training needed: pictures need memory of other sizes
@@ -67,14 +68,15 @@ def write_report(run, sprites, folder, command):
     return measured
 
 
-def describe(run, sprites):
+def describe(run, sprites, encoded=None):
     """What metrics.json holds: {"latents": [{"z": 0, …}, …], …}.
 
     Of each latent: the factor it knows most of, and that share, as `_shares_as_seen` has it; its posterior mean and
     variance at the image that traversals start from, of dSprites the one of TRAVERSED, or else the first; its KL in
-    nats, in the mean over sampled images. Raises FloatingPointError if one is not finite.
+    nats, in the mean over sampled images: those `encoded`, as `encode_samples` returns them, if they are there. Raises
+    FloatingPointError if one is not finite.
     """
-    classes, means, logvars = metrics.encode_samples(run.model, sprites)
+    classes, means, logvars = encoded or metrics.encode_samples(run.model, sprites)
     names, sizes = metrics.factors_of(sprites)
     kl, _, _ = gaussian_kl(means, logvars)
     dsprites = (names, sizes) == (FACTOR_NAMES, FACTOR_SIZES)
