@@ -41,8 +41,7 @@ def train(run, sprites, options, parser):
 
     # 1. What happens every now and then: scores, when they are due or at the end; the checkpoint; the report.
     def save_and_report(run):
-        encoded = tb.metrics.encode_samples(run.model, sprites)
-        score_if_due(run, sprites, encoded)
+        encoded = score_if_due(run, sprites)
         try:
             tb.save(run, checkpoint, before(checkpoint))
         except OSError as error:  # there may be room again by the next one

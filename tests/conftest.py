@@ -22,7 +22,8 @@ def call(monkeypatch, capsys):
                 main()
             except SystemExit as stopped:
                 status = stopped.code
-        numba.set_num_threads(threads)
+            finally:
+                numba.set_num_threads(threads)
         return status, *capsys.readouterr()
     return called
 

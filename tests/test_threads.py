@@ -36,7 +36,7 @@ def no_memory_but_here(work, numbers):
             some += 1 if work[1] == 0 else np.empty(1 << 50)[0]
 
 
-@pytest.mark.parametrize("size", [0, 5, WORTHWHILE - 1, WORTHWHILE, WORTHWHILE + 37])
+@pytest.mark.parametrize("size", [0, 5, WORTHWHILE - SLICES - 1, WORTHWHILE - SLICES, WORTHWHILE + 37])
 def test_each_slice_once(size):
     rng = np.random.default_rng(0)
     for _ in range(100):

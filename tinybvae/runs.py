@@ -11,7 +11,7 @@ from tinybvae.commandline import as_text, say
 from tinybvae.dsprites import DSprites, load_data
 from tinybvae.files import locked
 from tinybvae.layers import uniform_start
-from tinybvae.metrics import evaluate
+from tinybvae.metrics import encode_samples, evaluate
 from tinybvae.report import FILES
 from tinybvae.schedule import changed
 from tinybvae.settings import LATER, MAY_CHANGE, OBJECTIVES, PRESETS, configure, merged, objective_of
@@ -50,17 +50,18 @@ def opened(out, given, preset=None, resume=False, sprites=None):
         yield run, sprites
 
 
-def score_if_due(run, sprites, encoded=None):
+def score_if_due(run, sprites):
     """Put the scores of a run's model into its `scores`, at its end and as often as its settings say.
 
-    There are none if no factors are known. They are of samples `encoded`, as `encode_samples` returns them, if those
-    are there.
+    There are none if no factors are known. Returns the samples, as `encode_samples` does, or None if none were due.
     """
     every = run.settings["checkpoint_every"] * (run.settings["evaluate_every"] or math.inf)
     run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
     if run.step >= run.settings["steps"] or run.step % every == 0:
+        encoded = encode_samples(run.model, sprites)
         scores = evaluate(run.model, sprites, encoded)
         run.scores += [{"step": run.step, **scores}] if scores else []
+        return encoded
 
 
 def trained(out, sprites, preset=None, **given):

@@ -149,7 +149,7 @@ def _sum_rows(work, rows, slices):
                 total[k] += row[k]
 
 
-# In place: LLVM makes no vectors of loops over two arrays that are one.
+# In place, for LLVM cannot vectorize a loop over two arrays that may be the same one.
 
 def relu(x, y, negative_slope):
     """y = x where x > 0, else negative_slope · x; NaN where x is."""
@@ -168,9 +168,9 @@ def _relu(work, y, negative_slope):
 
 
 def relu_backward(dy, y, dx, negative_slope):
-    """dx = dy where y > 0, else negative_slope · dy"""
+    """dx = dy where y > 0, else negative_slope · dy; dx may be dy, but not y."""
     _require_fit(dy, y, dy.shape == y.shape)
-    _require_fit(dy, dx, dy.shape == dx.shape and dx.flags.c_contiguous)
+    _require_fit(dy, dx, dy.shape == dx.shape and dx.flags.c_contiguous and not np.may_share_memory(dx, y))
     if dx is not dy:
         dx[...] = dy
     _relu_backward(dx.reshape(-1), y.reshape(-1), dx.dtype.type(negative_slope))

@@ -1,7 +1,7 @@
 """Kernels share their work among Python's own threads, which run beside each other while they are in compiled code.
 
-A thread that has nothing to do sleeps. OpenMP's spin until the next kernel, forty times a step, on a core that another
-program may be waiting for. And each thread begins with slices of its own, those that its core's cache may still hold
+A thread that has nothing to do sleeps. OpenMP's spin between kernels, of which a step has forty, on a core that
+another program may be waiting for. And each thread begins with slices of its own, those that its core's cache may still hold
 from the kernel before, but then takes what others have not begun: one whose core is busy elsewhere does less.
 """
 
@@ -22,36 +22,42 @@ SLICES = 16          # of a batch or an array: so many threads can share it, so 
 WORTHWHILE = 2 ** 17  # numbers in a kernel's arrays; with fewer it is done before another thread is awake
 
 _lock = threading.RLock()  # a kernel takes all cores, so it is one at a time
-_workers = []              # the queue of jobs of each thread but the caller's: SimpleQueue of (kernel, arguments, end)
+_workers = []              # of each other thread its queue of jobs, (kernel, arguments, queue for an error or None)
 
 
 def parallel(function):
     """A kernel that threads share, as many as `numba.get_num_threads` says.
 
-    It goes through `shared(work)`, its first argument, which callers leave out.
+    Its first argument is `work`, which callers leave out: its loop is `for s in shared(work)`.
     """
     kernel = compiled(nogil=True)(function)
 
     @alone
     @functools.wraps(function)
     def run(*arguments):
-        size = sum([array.size for array in arguments if isinstance(array, np.ndarray)])
-        threads = numba.get_num_threads() if size >= WORTHWHILE else 1
-        counts, jobs = np.zeros(SLICES + 1, np.intp), []
-        for i in range(1, threads):
-            jobs.append((kernel, ((counts, SLICES * i // threads), *arguments), queue.SimpleQueue()))
-            _worker(i).put(jobs[-1])
-        kernel((counts, 0), *arguments)
-        for worker, job in zip(_workers, jobs):
-            try:
-                while worker.get_nowait() is not job:  # if it has not begun, it need not
-                    pass
-            except queue.Empty:
-                if _done(counts) < SLICES:
-                    error = job[2].get()
-                    if error:
-                        raise error
+        size = sum(array.size for array in arguments if isinstance(array, np.ndarray))
+        threads = min(numba.get_num_threads(), SLICES) if size >= WORTHWHILE else 1
+        counts, jobs = np.zeros(SLICES + 1, np.intp), []  # how many threads came for each slice; how many are done
+        try:
+            for i in range(1, threads):
+                job = kernel, ((counts, SLICES * i // threads), *arguments), queue.SimpleQueue()
+                _worker(i).put(job)
+                jobs.append(job)
+            kernel((counts, 0), *arguments)
+        finally:  # whatever happens: nobody writes into the arrays any more
+            errors = [_end(worker, job, counts) for worker, job in zip(_workers, jobs)]
+        for error in filter(None, errors):
+            raise error
     return run
+
+
+def _end(worker, job, counts):
+    """Take the job back if its thread has not begun it, else wait until it is done. Returns its error, or None."""
+    try:
+        while worker.get_nowait() is not job:
+            pass
+    except queue.Empty:
+        return job[2].get() if _done(counts) < SLICES else None
 
 
 def alone(function):
@@ -82,13 +88,13 @@ def shared(work):
 
 @jit
 def _done(counts):
-    """How many slices are."""
+    """How many slices are done."""
     return _add(counts, SLICES, 0)
 
 
 @intrinsic
 def _add(typing, counts, i, number):
-    """counts[i], before a number is added to it, in one step that no other thread can come between."""
+    """Add a number to counts[i], in one step that no other thread can come between. Returns what was there."""
     def generate(context, builder, signature, arguments):
         array, i, number = arguments
         place = builder.gep(make_array(counts)(context, builder, array).data, [i])
@@ -99,8 +105,9 @@ def _add(typing, counts, i, number):
 def _worker(i):
     """The jobs of thread i, which is started if it is not there."""
     while len(_workers) < i:
-        _workers.append(queue.SimpleQueue())
-        threading.Thread(target=_work, args=(_workers[-1],), name="tinybvae", daemon=True).start()
+        jobs = queue.SimpleQueue()
+        threading.Thread(target=_work, args=(jobs,), name="tinybvae", daemon=True).start()
+        _workers.append(jobs)
     return _workers[i - 1]
 
 
