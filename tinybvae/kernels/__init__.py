@@ -11,7 +11,7 @@ import numpy as np
 from tinybvae.kernels import im2col, winograd
 from tinybvae.kernels.gemm import ROWS, VECTOR, microkernel, whole_tiles, whole_vectors, with_zeros
 from tinybvae.kernels.memory import empty
-from tinybvae.kernels.threads import SLICES, parallel, part, shared
+from tinybvae.kernels.threads import SLICES, indices, parallel, part, shared
 
 
 def _require_fit(a, b, fit):
@@ -123,7 +123,7 @@ def _matmul(work, a, b, c):
     (M, N), lanes = c.shape, VECTOR // c.itemsize
     rows, columns = -(-M // ROWS), -(-N // lanes)
     for s in shared(work):
-        for t in range(rows * columns * s // SLICES, rows * columns * (s + 1) // SLICES):
+        for t in indices(rows * columns, s):
             microkernel(a, min(t % rows * ROWS, M - ROWS), b, min(t // rows * lanes, N - lanes), c, len(b), False)
 
 
@@ -143,7 +143,7 @@ def _sum_rows(work, rows, slices):
     for s in shared(work):
         total = slices[s]
         total[:] = 0
-        for m in range(len(rows) * s // SLICES, len(rows) * (s + 1) // SLICES):
+        for m in indices(len(rows), s):
             row = rows[m]
             for k in range(len(row)):
                 total[k] += row[k]

@@ -70,13 +70,13 @@ def compiled(**options):
     """Numba's decorator, for compiled functions that are kept for the next process where there is a place for them."""
     def decorate(function):
         function.__qualname__ += f"_{PARTS:08x}"
-        compiled = numba.njit(error_model="numpy", **options)(function)
+        kernel = numba.njit(error_model="numpy", **options)(function)
         try:
-            compiled._cache = _Cache(function)
+            kernel._cache = _Cache(function)
         except RuntimeError:  # Numba's "no locator available"
             _warn("no folder to keep compiled kernels in: this process compiles its own, in about 12 seconds "
                   "(set NUMBA_CACHE_DIR to a folder that can be written to)")
-        return compiled
+        return kernel
     return decorate
 
 

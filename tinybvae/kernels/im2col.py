@@ -18,7 +18,7 @@ import numpy as np
 
 from tinybvae.kernels.compiler import jit
 from tinybvae.kernels.gemm import gemm, whole_tiles
-from tinybvae.kernels.threads import SLICES, parallel, shared
+from tinybvae.kernels.threads import indices, parallel, shared
 
 
 @jit
@@ -88,7 +88,7 @@ def conv2d(work, big, w, bias, small):
     for s in shared(work):
         padded = blank(big, C)
         strip, patches = _windows(W, C, w.dtype)
-        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
+        for n in indices(N, s):
             pad(big[n], padded, C)
             for i in range(H):
                 _fill(strip, padded, i, C)
@@ -103,7 +103,7 @@ def conv2d_transpose(work, small, w, bias, big, C):
     for s in shared(work):
         padded = blank(big, C)
         patches = np.empty((small.shape[2], w.shape[1]), w.dtype)
-        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
+        for n in indices(N, s):
             padded[:] = 0
             for i in range(H):
                 gemm(small[n, i], w, patches, W, O, False)
@@ -137,7 +137,7 @@ def conv2d_weight(work, big, small, slices):
         padded = blank(big, C)
         strip, patches = _windows(W, C, big.dtype)
         slices[s] = 0
-        for n in range(N * s // SLICES, N * (s + 1) // SLICES):
+        for n in indices(N, s):
             pad(big[n], padded, C)
             for i in range(H):
                 _fill(strip, padded, i, C)

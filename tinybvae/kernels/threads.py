@@ -54,8 +54,7 @@ def parallel(function):
 def _end(worker, job, counts):
     """Take the job back if its thread has not begun it, else wait until it is done. Returns its error, or None."""
     try:
-        while worker.get_nowait() is not job:
-            pass
+        worker.get_nowait()
     except queue.Empty:
         return job[2].get() if _done(counts) < SLICES else None
 
@@ -70,9 +69,16 @@ def alone(function):
 
 
 @jit
+def indices(n, s):
+    """Those of slice s of n things, as a range."""
+    return range(n * s // SLICES, n * (s + 1) // SLICES)
+
+
+@jit
 def part(array, s):
     """Slice s of an array."""
-    return array[len(array) * s // SLICES:len(array) * (s + 1) // SLICES]
+    own = indices(len(array), s)
+    return array[own.start:own.stop]
 
 
 @numba.njit(forceinline=True)  # not `jit`: Numba cannot use a generator that was kept

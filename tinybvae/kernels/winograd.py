@@ -34,7 +34,7 @@ import numpy as np
 from tinybvae.kernels.compiler import jit
 from tinybvae.kernels.gemm import VECTOR, gemm, load, store, whole_tiles
 from tinybvae.kernels.im2col import add_bias, blank, crop, pad
-from tinybvae.kernels.threads import SLICES, parallel, shared
+from tinybvae.kernels.threads import indices, parallel, shared
 
 CELLS = 32
 
@@ -167,7 +167,8 @@ def _matrices(cells, numbers, dtype):
 @jit
 def _rows_of_slice(s, N, H):
     """The rows of cells of slice s, from its first to the next slice's first."""
-    return H // 2 * (N * s // SLICES), H // 2 * (N * (s + 1) // SLICES)
+    images = indices(N, s)
+    return H // 2 * images.start, H // 2 * images.stop
 
 
 @jit
