@@ -3,14 +3,17 @@
 Prints two tables, of kernels and of steps, and draws the second. A step goes from images to updated weights (forward,
 backward, Adam). All take turns in one process, so that whatever else the machine does meets all of them; times are
 medians. Rates count the convolutions' arithmetic as the formula has it, whatever a kernel saves of it, and stand beside
-what NumPy's float32 matrix product (sgemm) reaches on as many threads.
+what NumPy's float32 matrix product (sgemm) reaches on as many threads. The last row is a step's while another program
+keeps one core busy.
 """
 
+import itertools
 import os
 import platform
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numba
@@ -79,15 +82,21 @@ def main():
           f"{' times as fast as PyTorch |' if RIVALS else ''}")
     say("|" + " ---: |" * (len(NAMES) + 4 + bool(RIVALS)))
     results = {}
-    for threads in arguments.threads:
-        for batch in arguments.batches:
-            seconds, flop = time_steps(threads, batch, arguments.rounds)
-            results[threads, batch] = seconds
-            row = [threads, batch, *(f"{1e3 * seconds[name]:.1f}" for name in NAMES), f"{batch / seconds[OURS]:,.0f}",
-                   f"{flop / seconds[OURS] / sgemm[threads]:.0%}"]
-            if RIVALS:
-                row.append(f"{min(seconds[name] for name in RIVALS) / seconds[OURS]:.2f}")
-            say(f"| {' | '.join(map(str, row))} |")
+
+    def say_row(threads, batch, remark=""):
+        seconds, flop = time_steps(threads, batch, arguments.rounds)
+        row = [f"{threads}{remark}", batch, *(f"{1e3 * seconds[name]:.1f}" for name in NAMES),
+               f"{batch / seconds[OURS]:,.0f}", f"{flop / seconds[OURS] / sgemm[threads]:.0%}"]
+        if RIVALS:
+            row.append(f"{min(seconds[name] for name in RIVALS) / seconds[OURS]:.2f}")
+        say(f"| {' | '.join(map(str, row))} |")
+        return seconds
+
+    for threads, batch in itertools.product(arguments.threads, arguments.batches):
+        results[threads, batch] = say_row(threads, batch)
+    with busy_program():
+        say_row(max(arguments.threads), min(arguments.batches, key=lambda batch: abs(batch - 64)),
+                ", beside a busy program")
     try:
         write_atomically(out, draw(results, arguments.threads, arguments.batches))
     except OSError as error:
@@ -115,6 +124,17 @@ def sgemm_rate(threads):
                             "VECLIB_MAXIMUM_THREADS"), str(threads))
     return float(subprocess.run([sys.executable, "-c", SGEMM], env={**os.environ, **limits}, check=True,
                                 capture_output=True, text=True).stdout)
+
+
+@contextmanager
+def busy_program():
+    """Another process that never rests."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def take_turns(functions, rounds):

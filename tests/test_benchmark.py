@@ -22,7 +22,8 @@ def test_tables_and_picture(tmp_path, call, monkeypatch):
     assert status == 0
     rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("|")]
     assert [row[0].strip() for row in rows if "conv2d" in row[0]] == ["conv2d", "conv2d_transpose", "conv2d_weight"]
-    assert [row[1].strip() for row in rows[-2:]] == ["1", "7"]
+    assert [row[0].strip() for row in rows[-3:]] == ["1", "1", "1, beside a busy program"]
+    assert [row[1].strip() for row in rows[-3:]] == ["1", "7", "7"]
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
