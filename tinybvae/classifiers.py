@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tinybvae.kernels.compiler import jit
 from tinybvae.layers import Linear
 from tinybvae.optimizers import Adam
 
@@ -66,25 +67,13 @@ def random_forest(x, bins, labels, rng, trees=10):
     values, labels = np.unique(labels, return_inverse=True)
     K, (N, D) = len(values), x.shape
     importance, votes = np.zeros(D), np.zeros((N, K))
-    pairs = x.T * K + labels  # (D, N): a latent and the label in one number
     n_log_n = np.arange(N + 1) * np.log(np.maximum(np.arange(N + 1), 1))
 
-    def nats(n, counts):
-        """n · H of n labels with these counts (…, K)."""
-        return n_log_n[n] - n_log_n[counts].sum(axis=-1)
-
     def grow(train, test):
-        counts = np.bincount(labels[train], minlength=K)
-        gain = 0
+        counts, gain = np.bincount(labels[train], minlength=K), 0
         if len(train) >= 2 * LEAF:
-            there = np.flatnonzero(counts)  # in a deep node, a few labels
-            here, counts_there = nats(len(train), counts), counts[there]
-            for d in rng.permutation(D)[:math.ceil(math.sqrt(D))]:
-                left = np.bincount(pairs[d, train], minlength=bins * K).reshape(bins, K)[:, there].cumsum(axis=0)
-                n = left.sum(axis=1)
-                gains = here - nats(n, left) - nats(len(train) - n, counts_there - left)
-                if gains.max() > gain + 1e-9:
-                    gain, latent, cut = gains.max(), d, gains.argmax()
+            seen = rng.permutation(D)[:math.ceil(math.sqrt(D))]
+            gain, latent, cut = _best_cut(x, labels, train, seen, counts, bins, n_log_n)
         if gain:
             importance[latent] += gain
             low, test_low = x[train, latent] <= cut, x[test, latent] <= cut
@@ -97,3 +86,27 @@ def random_forest(x, bins, labels, rng, trees=10):
     for _ in range(trees):
         grow(rng.integers(train, size=train), np.arange(train, N))
     return importance / max(importance.sum(), 1e-12), (votes.argmax(axis=1) == labels)[train:].mean()
+
+
+@jit
+def _best_cut(x, labels, train, seen, counts, bins, n_log_n):
+    """Of a node with samples `train` (n,): the gain of the best cut of latents `seen`, or 0; its latent; and the cut.
+
+    The gain is what it takes from n · H of the labels, whose counts are (K,): n log n − Σ counts log counts.
+    """
+    gain, latent, cut = 0.0, 0, 0
+    whole = n_log_n[len(train)] - n_log_n[counts].sum()
+    for d in seen:
+        found = np.zeros((bins, len(counts)), np.int64)
+        for i in train:
+            found[x[i, d], labels[i]] += 1
+        left = np.zeros_like(counts)
+        for b in range(bins - 1):
+            left += found[b]
+            n = left.sum()
+            halves = n_log_n[n] + n_log_n[len(train) - n]
+            for k in range(len(counts)):
+                halves -= n_log_n[left[k]] + n_log_n[counts[k] - left[k]]
+            if whole - halves > gain + 1e-9:  # the first of several equal ones, however they are rounded
+                gain, latent, cut = whole - halves, d, b
+    return gain, latent, cut

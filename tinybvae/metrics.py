@@ -21,7 +21,7 @@ VOTERS = 64                  # samples, or pairs of them, behind a vote
 BINS = 64                    # that DCI cuts a latent into, of equal size
 
 
-def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=25):
+def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=100):
     """Images drawn with replacement: their classes (samples, K), and mean and logvar (samples, D) of q(z|x).
 
     `sprites` is a DSprites or Images, or has what they have: images(index), len() and, if factors are known,
@@ -135,7 +135,7 @@ def name_latents(shares, kl, factor_names):
     return [(name(share, nats), float(share.max(initial=0))) for share, nats in zip(shares, kl)]
 
 
-def dead_units(model, sprites, samples=2000, seed=0, batch_size=25):
+def dead_units(model, sprites, samples=2000, seed=0, batch_size=100):
     """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn with replacement."""
     index = np.random.default_rng(seed).integers(len(sprites), size=samples)
     on = dict.fromkeys(model.relus, False)
