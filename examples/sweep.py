@@ -158,6 +158,7 @@ def train_one(name, token, given, preset, threads, wanted, losses):
     if versions() != wanted:
         return None
     worker, last, start = distributed.get_worker(), distributed.Variable(f"{token}-{name}"), time.perf_counter()
+    encoded = None
     task = worker.state.tasks[worker.get_current_task()]
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     with tempfile.TemporaryDirectory(dir=worker.local_directory) as folder, redirect_stdout(io.StringIO()):
@@ -169,9 +170,10 @@ def train_one(name, token, given, preset, threads, wanted, losses):
             settings = run.settings
 
             def save(run):
+                nonlocal encoded
                 if task.state == "cancelled":  # the client is gone; nobody stops a task but itself
                     raise InterruptedError(f"{name} is wanted no more")
-                score_if_due(run, sprites)
+                encoded = score_if_due(run, sprites)
                 tb.save(run, checkpoint)
                 last.set(checkpoint.read_bytes())
                 worker.log_event(TOPIC, {"token": token, "run": name, "worker": worker.address,
@@ -180,7 +182,7 @@ def train_one(name, token, given, preset, threads, wanted, losses):
             tb.train(run, sprites, objective_of(settings), settings["steps"], settings["batch_size"],
                      settings["checkpoint_every"], save)
         scores = run.scores[-1] if run.scores else {}  # none if no factors are known
-        measured = describe(run, sprites)
+        measured = describe(run, sprites, encoded)
         row = {**{score: scores.get(score, "") for score in NAMES}, **losses(run.model, sprites),
                "used": used(measured["latents"]),
                "dead_units": sum(dead for dead, _ in measured["dead_units"].values()),

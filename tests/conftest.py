@@ -31,7 +31,7 @@ def call(monkeypatch, capsys):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Most of a small run's seconds."""
-    monkeypatch.setattr(tb, "write_report", lambda run, sprites, folder, *_: describe(run, sprites))
+    monkeypatch.setattr(tb, "write_report", lambda run, sprites, out, command, *more: describe(run, sprites, *more))
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ BINS = 64                    # that DCI cuts a latent into, of equal size
 
 
 def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=100):
-    """Images drawn with replacement: their classes (samples, K), and mean and logvar (samples, D) of q(z|x).
+    """Of images drawn with replacement the classes (samples, K), and mean and logvar (samples, D) of q(z|x).
+
+    Who takes them as `encoded`, and is given none, draws its own.
 
     `sprites` is a DSprites or Images, or has what they have: images(index), len() and, if factors are known,
     factor_names and classes(index); without, K is 0. Raises FloatingPointError if a latent is not finite, and
@@ -165,10 +167,7 @@ def scores(codes, classes):
 
 
 def evaluate(model, sprites, encoded=None):
-    """The scores of a model's posterior means; {} if no factor varies.
-
-    They are of samples `encoded`, as `encode_samples` returns them, or else of images that it draws.
-    """
+    """The scores of a model's posterior means; {} if no factor varies."""
     classes, mean, _ = encoded or encode_samples(model, sprites)
     return scores(mean, classes) if (classes != classes[:1]).any() else {}
 

@@ -25,8 +25,7 @@ FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "trav
 def write_report(run, sprites, folder, command, encoded=None):
     """Write FILES and z0.gif … into `folder`: each is replaced whole, and the same run gives the same bytes.
 
-    Without a history there are no curves. `command` is shown as what made the run. Returns what `describe` found, of
-    samples `encoded` if they are there.
+    Without a history there are no curves. `command` is shown as what made the run. Returns what `describe` found.
     Raises OSError if some files could not be drawn or written, whatever the reason, once all others are there.
     """
     model, rng, measured = run.model, np.random.default_rng(0), describe(run, sprites, encoded)
@@ -73,8 +72,7 @@ def describe(run, sprites, encoded=None):
 
     Of each latent: the factor it knows most of, and that share, as `_shares_as_seen` has it; its posterior mean and
     variance at the image that traversals start from, of dSprites the one of TRAVERSED, or else the first; its KL in
-    nats, in the mean over sampled images: those `encoded`, as `encode_samples` returns them, if they are there. Raises
-    FloatingPointError if one is not finite.
+    nats, in the mean over sampled images. Raises FloatingPointError if one is not finite.
     """
     classes, means, logvars = encoded or metrics.encode_samples(run.model, sprites)
     names, sizes = metrics.factors_of(sprites)
