@@ -34,10 +34,9 @@ def _columns_first(w):
 
 def _squares(w, transpose=False):
     """(4, 4, C, O) -> (25, 4·C, O), or transposed (25, O, 4·C): what stands for w in `winograd`'s products."""
-    C, O = w.shape[2:]
-    taps = w.reshape(2, 2, 2, 2, C, O).transpose(0, 2, 5, 1, 3, 4) if transpose else _pairs(w)
-    squares = matmul(winograd.TAPS.astype(w.dtype), taps.reshape(4, -1))
-    return squares.reshape((25, O, 4 * C) if transpose else (25, 4 * C, O))
+    taps = _pairs(w).reshape(4, -1, w.shape[3])
+    taps = taps.swapaxes(1, 2) if transpose else taps
+    return matmul(winograd.TAPS.astype(w.dtype), taps.reshape(4, -1)).reshape(25, *taps.shape[1:])
 
 
 def _pairs(w):

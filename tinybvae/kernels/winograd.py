@@ -217,18 +217,8 @@ def _blank(big, bias, small, start, stop):
     for y in range(start, stop):
         n, i = divmod(y, H)
         for j in range(small.shape[1]):
-            if _is_zero(big[n, max(2 * i - 1, 0):2 * i + 3, max(2 * j - 1, 0) * C:(2 * j + 3) * C]):
-                for o in range(len(bias)):
-                    small[y, j, o] = bias[o]
-
-
-@jit
-def _is_zero(rows):
-    for row in rows:
-        for number in row:
-            if number != 0:
-                return False
-    return True
+            if not big[n, max(2 * i - 1, 0):2 * i + 3, max(2 * j - 1, 0) * C:(2 * j + 3) * C].any():
+                small[y, j] = bias
 
 
 @parallel
