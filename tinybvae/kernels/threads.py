@@ -1,7 +1,7 @@
 """Kernels share their work among Python's own threads, which run beside each other while they are in compiled code.
 
 A thread that has nothing to do sleeps. OpenMP's spin between kernels, of which a step has forty, on a core that
-another program may be waiting for. And each thread begins with slices of its own, those that its core's cache may still hold
+another program may be waiting for. And each thread begins with slices of its own, which its core's cache may still hold
 from the kernel before, but then takes what others have not begun: one whose core is busy elsewhere does less.
 """
 
