@@ -41,3 +41,10 @@ def test_labels_that_are_none():
                       lambda: classifiers.logistic_regression(x, labels, 3, rng)):
             with pytest.raises(ValueError, match="^labels must be 6000 integers from 0 to 2"):
                 learn()
+
+
+def test_bins_that_are_none():
+    x, rng = np.full((90, 2), 3), np.random.default_rng(0)
+    for bad in x - 4, x + 1, x / 1:
+        with pytest.raises(ValueError, match="^x must be whole numbers from 0 to 3"):
+            classifiers.random_forest(bad, 4, np.arange(90) % 2, rng)

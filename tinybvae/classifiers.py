@@ -64,6 +64,8 @@ def random_forest(x, bins, labels, rng, trees=10):
     of the last third of samples told right. Trees grow on samples drawn with replacement from the others; a node
     splits at the best cut of √D latents, until it holds fewer than 2 LEAF samples or nothing is to be gained.
     """
+    if x.dtype.kind not in "iu" or ((x < 0) | (x >= bins)).any():
+        raise ValueError(f"x must be whole numbers from 0 to {bins - 1}")
     values, labels = np.unique(labels, return_inverse=True)
     K, (N, D) = len(values), x.shape
     importance, votes = np.zeros(D), np.zeros((N, K))

@@ -6,16 +6,16 @@ the coefficients of a product of polynomials:
 
     p(t) = p0 + p1 t + … + p4 t⁴ = g(t) y(t),  with g(t) = g0 + g1 t  and  y(t) = y0 + y1 t + y2 t² + y3 t³
 
-Five products instead of eight tell p: its values at t = 0, 1, −1 and 2, and p4 = g1 y3. So five numbers are made of each
-array: of small and of w those values, by `of_small` and `of_taps`; of big, by `of_big`, the factors of p's five values
-in Σ d[k] p[k]. A loop makes them of the two arrays it is given, multiplies, and takes what comes out to the third array
-by the transpose of that one's transform, `to_big` or `to_small`: that is the derivative by it. (Lavin and Gray 2016,
-arXiv 1509.09308, write Bᵀ d for `of_big`, G g for `of_taps` and Aᵀ m for `to_small`.)
+Five products instead of eight tell p: its values at t = 0, 1, −1 and 2, and p4 = g1 y3. So five numbers are made of
+each array: of small and of w those values, by `of_small` and `of_taps`; of big, by `of_big`, the factors of p's five
+values in Σ d[k] p[k]. A loop makes them of the two arrays it is given, multiplies, and takes what comes out to the third
+array by the transpose of that one's transform, `to_big` or `to_small`: that is the derivative by it. (Lavin and Gray
+2016, arXiv 1509.09308, write Bᵀ d for `of_big`, G g for `of_taps` and Aᵀ m for `to_small`.)
 
 How a 4×4 convolution of stride 2 is of this kind: write p = 2a + s. Row 2i + p of padded big is row s of the pair of
 rows i + a. For each s, the taps a = 0, 1 slide over pairs one by one; s, and its twin in the columns, count as more
-channels, hence 4·C of them. In two dimensions the rule is applied to rows and then to columns (Winograd 1980). A *cell*,
-4×4 pixels of small, looks at 10×10 pixels of big, which are 5×5 pairs, and 5×5 products of matrices do the work of 8×8:
+channels, hence 4·C of them. In two dimensions the rule is applied to rows and then to columns (Winograd 1980): 4×4
+pixels of small, a *cell*, look at 10×10 pixels of big, 5×5 pairs, and 5×5 products of matrices do the work of 8×8:
 
     patches  (25, cells, 4·C)  made of big, by `gather`;  `scatter` is its transpose
     squares  (25, cells, O)    made of small, by `spread`;  `collect` is its transpose
