@@ -40,7 +40,7 @@ def _squares(w, transpose=False):
 
 
 def _pairs(w):
-    """w (4, 4, C, O), its rows p = 2a + s and columns q = 2b + t, from the order (a, s, b, t) to (a, b, s, t), or back."""
+    """w (4, 4, C, O), rows p = 2a + s and columns q = 2b + t, from the order (a, s, b, t) to (a, b, s, t), or back."""
     return w.reshape(2, 2, 2, 2, *w.shape[2:]).transpose(0, 2, 1, 3, 4, 5)
 
 
