@@ -81,15 +81,15 @@ def test_adjoint_identity(size):
 
 
 def test_the_trilinear_rule():
-    """Winograd's five products have the value of the eight terms, and a transform's transpose is its transpose."""
+    """Winograd's three products have the value of the four terms, and a transform's transpose is its transpose."""
     of_big, to_big, of_small, to_small = (getattr(rule, "py_func", rule) for rule in (
         winograd.of_big, winograd.to_big, winograd.of_small, winograd.to_small))
-    d, g, y = map(np.random.default_rng(0).standard_normal, (5, 2, 4))
-    products = np.multiply(of_big(*d), winograd.of_taps(*g)) * of_small(*y)
-    np.testing.assert_allclose(products.sum(), sum(d[j + a] * g[a] * y[j] for j in range(4) for a in range(2)))
-    for of, to, count in ((of_big, to_big, 5), (of_small, to_small, 4)):
+    d0, d1, d2, g0, g1, y0, y1 = np.random.default_rng(0).standard_normal(7)
+    products = np.multiply(np.multiply(of_big(d0, d1, d2), of_small(g0, g1)), of_small(y0, y1))
+    np.testing.assert_allclose(products.sum(), d0 * g0 * y0 + d1 * g1 * y0 + d1 * g0 * y1 + d2 * g1 * y1, rtol=1e-12)
+    for of, to, count in ((of_big, to_big, 3), (of_small, to_small, 2)):
         matrix = np.transpose([of(*unit) for unit in np.eye(count)])
-        np.testing.assert_array_equal(matrix.T, np.transpose([to(*unit) for unit in np.eye(5)]))
+        np.testing.assert_array_equal(matrix.T, np.transpose([to(*unit) for unit in np.eye(3)]))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
