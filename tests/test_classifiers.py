@@ -48,3 +48,6 @@ def test_bins_that_are_none():
     for bad in x - 4, x + 1, x / 1:
         with pytest.raises(ValueError, match="^x must be whole numbers from 0 to 3"):
             classifiers.random_forest(bad, 4, np.arange(90) % 2, rng)
+    for labels in np.arange(89) % 2, np.arange(91) % 2:
+        with pytest.raises(ValueError, match="^labels must be 90 integers from 0 to 1"):
+            classifiers.random_forest(x, 4, labels, rng)

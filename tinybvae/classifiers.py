@@ -68,6 +68,7 @@ def random_forest(x, bins, labels, rng, trees=10):
         raise ValueError(f"x must be whole numbers from 0 to {bins - 1}")
     values, labels = np.unique(labels, return_inverse=True)
     K, (N, D) = len(values), x.shape
+    _require_labels(labels, K, N)
     importance, votes = np.zeros(D), np.zeros((N, K))
     n_log_n = np.arange(N + 1) * np.log(np.maximum(np.arange(N + 1), 1))
 
