@@ -31,8 +31,9 @@ def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=100):
     ValueError if the classes are no integers, or beyond its factor_sizes.
     """
     index = np.random.default_rng(seed).integers(len(sprites), size=samples)
-    batches = [model.encode(sprites.images(index[start:start + batch_size])) for start in range(0, samples, batch_size)]
-    mean, logvar = (np.concatenate(arrays) for arrays in zip(*batches))
+    drawn, where = np.unique(index, return_inverse=True)  # of a small data set the same many times
+    batches = [model.encode(sprites.images(drawn[i:i + batch_size])) for i in range(0, len(drawn), batch_size)]
+    mean, logvar = (np.concatenate(arrays)[where] for arrays in zip(*batches))
     if not np.isfinite([mean, logvar]).all():
         raise FloatingPointError("some latents are not finite: try a lower learning rate")
     return _classes(sprites, index), mean, logvar
@@ -139,7 +140,7 @@ def name_latents(shares, kl, factor_names):
 
 def dead_units(model, sprites, samples=2000, seed=0, batch_size=100):
     """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn with replacement."""
-    index = np.random.default_rng(seed).integers(len(sprites), size=samples)
+    drawn = np.unique(np.random.default_rng(seed).integers(len(sprites), size=samples))
     on = dict.fromkeys(model.relus, False)
 
     @alone
@@ -147,8 +148,8 @@ def dead_units(model, sprites, samples=2000, seed=0, batch_size=100):
         model.decode(model.encode(images)[0])
         return {layer: on[layer] | relu.switched_on() for layer, relu in model.relus.items()}
 
-    for start in range(0, samples, batch_size):
-        on = look(sprites.images(index[start:start + batch_size]))
+    for i in range(0, len(drawn), batch_size):
+        on = look(sprites.images(drawn[i:i + batch_size]))
     return {layer: [int((~units).sum()), len(units)] for layer, units in on.items()}
 
 

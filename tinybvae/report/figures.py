@@ -243,5 +243,5 @@ def png(figure):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", pad_inches=.05)
     figure.clear()
-    gc.collect()  # the parts of a figure refer to each other, and would hold megabytes until Python looks for that
+    gc.collect(1)  # a figure's parts refer to each other: else megabytes wait until Python looks through old objects
     return buffer.getvalue()
