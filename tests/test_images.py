@@ -150,6 +150,12 @@ def test_what_is_refused(tmp_path, name, message):
         tb.load_data(write(tmp_path / name, *WRONG[message]))
 
 
+@pytest.mark.parametrize("opened", [tb.Images, tb.load_data])
+def test_images_that_are_in_no_file(opened):
+    with pytest.raises(TypeError, match="^expected str, .* not ndarray$"):
+        opened(np.zeros((7, 16, 16)))
+
+
 @pytest.mark.parametrize("classes", [None, np.arange(40).reshape(20, 2) // 3], ids=["no factors", "factors"])
 def test_they_train(tmp_path, call, classes):
     pixels = RNG.integers(0, 256, (20, 16, 32, 3), np.uint8)

@@ -46,9 +46,9 @@ class Images:
     """
 
     def __init__(self, path):
+        self.path = os.fspath(path)
         if not os.path.isfile(path) or not os.access(path, os.R_OK):
             raise ValueError(f"{path}: no such file, or it may not be read: give a .npz or .hdf5 file of images")
-        self.path = path
         try:
             opened = _npz if zipfile.is_zipfile(path) else _hdf5 if h5py.is_hdf5(path) else None
             if opened:
