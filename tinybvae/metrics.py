@@ -30,13 +30,23 @@ def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=100):
     factor_names and classes(index); without, K is 0. Raises FloatingPointError if a latent is not finite, and
     ValueError if the classes are no integers, or beyond its factor_sizes.
     """
-    index = np.random.default_rng(seed).integers(len(sprites), size=samples)
+    index = _draw(sprites, samples, seed)
     drawn, where = np.unique(index, return_inverse=True)  # of a small data set the same many times
-    batches = [model.encode(sprites.images(drawn[i:i + batch_size])) for i in range(0, len(drawn), batch_size)]
+    batches = [model.encode(images) for images in _batches(sprites, drawn, batch_size)]
     mean, logvar = (np.concatenate(arrays)[where] for arrays in zip(*batches))
     if not np.isfinite([mean, logvar]).all():
         raise FloatingPointError("some latents are not finite: try a lower learning rate")
     return _classes(sprites, index), mean, logvar
+
+
+def _draw(sprites, samples, seed):
+    """The index (samples,) of images drawn with replacement."""
+    return np.random.default_rng(seed).integers(len(sprites), size=samples)
+
+
+def _batches(sprites, index, batch_size):
+    for start in range(0, len(index), batch_size):
+        yield sprites.images(index[start:start + batch_size])
 
 
 def factors_of(sprites):
@@ -140,7 +150,6 @@ def name_latents(shares, kl, factor_names):
 
 def dead_units(model, sprites, samples=2000, seed=0, batch_size=100):
     """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn with replacement."""
-    drawn = np.unique(np.random.default_rng(seed).integers(len(sprites), size=samples))
     on = dict.fromkeys(model.relus, False)
 
     @alone
@@ -148,14 +157,14 @@ def dead_units(model, sprites, samples=2000, seed=0, batch_size=100):
         model.decode(model.encode(images)[0])
         return {layer: on[layer] | relu.switched_on() for layer, relu in model.relus.items()}
 
-    for i in range(0, len(drawn), batch_size):
-        on = look(sprites.images(drawn[i:i + batch_size]))
+    for images in _batches(sprites, np.unique(_draw(sprites, samples, seed)), batch_size):
+        on = look(images)
     return {layer: [int((~units).sum()), len(units)] for layer, units in on.items()}
 
 
 def constant_factors(sprites, samples=10_000, seed=0):
     """The names of the factors that do not vary among the images that `encode_samples` draws: no score counts them."""
-    classes = _classes(sprites, np.random.default_rng(seed).integers(len(sprites), size=samples))
+    classes = _classes(sprites, _draw(sprites, samples, seed))
     return [sprites.factor_names[k] for k, column in enumerate(classes.T) if (column == column[0]).all()]
 
 
