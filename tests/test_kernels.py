@@ -13,7 +13,8 @@ from tinybvae.kernels import plain, winograd
 
 SIZES = [  # N, H, W, C, O
     (1, 1, 1, 1, 1), (7, 3, 5, 3, 5), (1, 2, 7, 5, 33), (7, 5, 2, 32, 1), (2, 4, 4, 1, 32), (17, 1, 3, 3, 31),
-    (1, 2, 2, 16, 32), (19, 4, 6, 32, 32), (3, 2, 2, 48, 64), (1, 14, 18, 16, 32), (1, 2, 70, 16, 32)]  # Winograd's
+    (1, 14, 18, 16, 32),
+    (1, 4, 4, 16, 32), (19, 8, 12, 32, 32), (3, 4, 4, 48, 64), (1, 12, 20, 16, 32), (1, 4, 140, 16, 32)]  # Winograd's
 PRECISIONS = [(np.float32, 1e-5), (np.float64, 1e-13)]
 
 
@@ -62,7 +63,7 @@ def test_bias(size, dtype, tolerance):
                                        atol=tolerance * np.abs(without).max())
 
 
-@pytest.mark.parametrize("size", [(0, 2, 2, 16, 32), (0, 1, 3, 1, 5)])
+@pytest.mark.parametrize("size", [(0, 4, 4, 16, 32), (0, 1, 3, 1, 5)])
 def test_no_images(size):
     big, w, small = draw(np.float32, *size)
     forward, transpose, weight = all_three(kernels, big, w, small)
@@ -81,15 +82,15 @@ def test_adjoint_identity(size):
 
 
 def test_the_trilinear_rule():
-    """Winograd's three products have the value of the four terms, and a transform's transpose is its transpose."""
+    """Winograd's five products have the value of the eight terms, and a transform's transpose is its transpose."""
     of_big, to_big, of_small, to_small = (getattr(rule, "py_func", rule) for rule in (
         winograd.of_big, winograd.to_big, winograd.of_small, winograd.to_small))
-    d0, d1, d2, g0, g1, y0, y1 = np.random.default_rng(0).standard_normal(7)
-    products = np.multiply(np.multiply(of_big(d0, d1, d2), of_small(g0, g1)), of_small(y0, y1))
-    np.testing.assert_allclose(products.sum(), d0 * g0 * y0 + d1 * g1 * y0 + d1 * g0 * y1 + d2 * g1 * y1, rtol=1e-12)
-    for of, to, count in ((of_big, to_big, 3), (of_small, to_small, 2)):
+    d, g, y = map(np.random.default_rng(0).standard_normal, (5, 2, 4))
+    products = np.multiply(of_big(*d), winograd.of_taps(*g)) * of_small(*y)
+    np.testing.assert_allclose(products.sum(), sum(d[j + a] * g[a] * y[j] for j in range(4) for a in range(2)))
+    for of, to, count in ((of_big, to_big, 5), (of_small, to_small, 4)):
         matrix = np.transpose([of(*unit) for unit in np.eye(count)])
-        np.testing.assert_array_equal(matrix.T, np.transpose([to(*unit) for unit in np.eye(3)]))
+        np.testing.assert_array_equal(matrix.T, np.transpose([to(*unit) for unit in np.eye(5)]))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -111,8 +112,9 @@ def test_kernels_take_views():
         np.testing.assert_array_equal(have, want)
 
 
-def test_kernels_keep_infinities_and_nans():
-    big, w, small = draw(np.float32, 1, 2, 2, 1, 3)
+@pytest.mark.parametrize("size", [(1, 2, 2, 1, 3), (1, 4, 4, 32, 32)])
+def test_kernels_keep_infinities_and_nans(size):
+    big, w, small = draw(np.float32, *size)
     big[0, 0, 0, 0], small[0, 0, 0, 0] = np.inf, np.nan
     with np.errstate(invalid="ignore"):  # without Numba's compiler, NumPy warns
         forward, transpose, weight = all_three(kernels, big, w, small)
@@ -169,7 +171,7 @@ from tinybvae import kernels
 for threads in 1, 2, 3:
     rng, digest = np.random.default_rng(0), hashlib.sha256()
     numba.set_num_threads(threads)
-    for N, H, W, C, O in (33, 5, 3, 5, 33), (33, 4, 6, 32, 32):
+    for N, H, W, C, O in (33, 5, 3, 5, 33), (33, 4, 8, 32, 32):
         big, w, small = (rng.standard_normal(shape, np.float32)
                          for shape in ((N, 2 * H, 2 * W, C), (4, 4, C, O), (N, H, W, O)))
         for array in (kernels.conv2d(big, w), kernels.conv2d_transpose(small, w), kernels.conv2d_weight(big, small),

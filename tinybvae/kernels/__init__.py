@@ -22,9 +22,9 @@ def _require_fit(a, b, fit):
 
 
 def _is_fast(H, W, C, O, dtype):
-    """Whether `winograd` takes them: even height and width, channels in whole vectors."""
+    """Whether `winograd` takes them: height and width in fours, channels in whole vectors."""
     lanes = VECTOR // dtype.itemsize
-    return H % 2 == W % 2 == 2 * C % lanes == O % lanes == 0
+    return H % 4 == W % 4 == 2 * C % lanes == O % lanes == 0
 
 
 def _columns_first(w):
@@ -33,27 +33,15 @@ def _columns_first(w):
 
 
 def _squares(w, transpose=False):
-    """(4, 4, C, O) -> (9, 4·C, O): what `winograd.spread` makes of w's 2×2 taps, for each (s, its twin, c) a cell.
-
-    Transposed, (9, O, 4·C): for each o a cell.
-    """
-    C, O = w.shape[2:]
-    taps = w.reshape(2, 2, 2, 2, C, O)
-    if transpose:
-        cells = taps.transpose(0, 5, 2, 1, 3, 4).reshape(2, 2 * O, 4 * C)
-    else:
-        cells = taps.transpose(0, 1, 3, 4, 2, 5).reshape(2, 8 * C, O)
-    squares = empty((9, cells.shape[1] // 2, cells.shape[2]), w.dtype)
-    winograd.spread(cells, 0, squares, 0)
-    return squares
+    """(4, 4, C, O) -> (25, 4·C, O), or transposed (25, O, 4·C): what stands for w in `winograd`'s products."""
+    taps = _pairs(w).reshape(4, -1, w.shape[3])
+    taps = taps.swapaxes(1, 2) if transpose else taps
+    return matmul(winograd.TAPS.astype(w.dtype), taps.reshape(4, -1)).reshape(25, *taps.shape[1:])
 
 
-def _of_squares(squares):
-    """The transpose of `_squares`."""
-    _, K, O = squares.shape
-    cells = np.empty((2, 2 * K, O), squares.dtype)
-    winograd.collect(squares, 0, cells, 0)
-    return cells.reshape(2, 2, 2, K // 4, 2, O).transpose(0, 1, 4, 2, 3, 5).reshape(4, 4, K // 4, O)
+def _pairs(w):
+    """w (4, 4, C, O), rows p = 2a + s and columns q = 2b + t, from the order (a, s, b, t) to (a, b, s, t), or back."""
+    return w.reshape(2, 2, 2, 2, *w.shape[2:]).transpose(0, 2, 1, 3, 4, 5)
 
 
 def conv2d(big, w, bias=0):
@@ -94,9 +82,10 @@ def conv2d_weight(big, small):
     _require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
     rows = np.ascontiguousarray(big).reshape(N, 2 * H, 2 * W * C)
     if _is_fast(H, W, C, O, small.dtype):
-        slices = empty((SLICES, 9, 4 * C, O), big.dtype)
-        winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), slices)
-        return _of_squares(slices.sum(axis=0))
+        taps = with_zeros(winograd.TAPS.T.astype(big.dtype), (whole_tiles(4), 25))
+        slices = empty((SLICES, len(taps), 4 * C * O), big.dtype)
+        winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), taps, slices)
+        return _pairs(slices[:, :4].sum(axis=0).reshape(4, 4, C, O)).reshape(4, 4, C, O)
     small = whole_vectors(small)
     slices = empty((SLICES, 16 * C, small.shape[3]), big.dtype)
     im2col.conv2d_weight(rows, small, slices)

@@ -74,7 +74,7 @@ def compiled(**options):
         try:
             kernel._cache = _Cache(function)
         except RuntimeError:  # Numba's "no locator available"
-            _warn("no folder to keep compiled kernels in: this process compiles its own, in about 12 seconds "
+            _warn("no folder to keep compiled kernels in: this process compiles its own, in about 14 seconds "
                   "(set NUMBA_CACHE_DIR to a folder that can be written to)")
         return kernel
     return decorate

@@ -127,19 +127,19 @@ def microkernel(a, m, b, n, c, K, add):
             c5 = fma(c5, a, (m + 5, k), row)
             c6 = fma(c6, a, (m + 6, k), row)
             c7 = fma(c7, a, (m + 7, k), row)
-    _put(c, (m, n), c0, add)
-    _put(c, (m + 1, n), c1, add)
-    _put(c, (m + 2, n), c2, add)
-    _put(c, (m + 3, n), c3, add)
+    put(c, (m, n), c0, add)
+    put(c, (m + 1, n), c1, add)
+    put(c, (m + 2, n), c2, add)
+    put(c, (m + 3, n), c3, add)
     if ROWS == 8:
-        _put(c, (m + 4, n), c4, add)
-        _put(c, (m + 5, n), c5, add)
-        _put(c, (m + 6, n), c6, add)
-        _put(c, (m + 7, n), c7, add)
+        put(c, (m + 4, n), c4, add)
+        put(c, (m + 5, n), c5, add)
+        put(c, (m + 6, n), c6, add)
+        put(c, (m + 7, n), c7, add)
 
 
 @jit
-def _put(c, index, total, add):
+def put(c, index, total, add):
     store(c, index, load(c, index) + total if add else total)
 
 

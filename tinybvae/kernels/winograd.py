@@ -1,158 +1,161 @@
-"""The three loops with 9 products where im2col does 16: Winograd's minimal filtering, F(2×2, 2×2).
+"""The three loops with 25 products where im2col does 64: Winograd's minimal filtering, F(4×4, 2×2).
 
-Take two neighbouring outputs y0, y1 of a convolution with two taps g0, g1 over three inputs d0, d1, d2. The trilinear
-form of which each loop is a derivative has four terms, and three products have the same value:
+Take four neighbouring outputs y0 … y3 of a convolution with two taps g0, g1 over five inputs d0 … d4. The trilinear
+form of which each loop is a derivative has eight terms, d[j+a] g[a] y[j]. They add up to Σ d[k] p[k], where p0 … p4 are
+the coefficients of a product of polynomials:
 
-    d0 g0 y0 + d1 g1 y0 + d1 g0 y1 + d2 g1 y1  =  (d0 − d1) g0 y0  +  d1 (g0 + g1) (y0 + y1)  +  (d2 − d1) g1 y1
+    p(t) = p0 + p1 t + … + p4 t⁴ = g(t) y(t),  with g(t) = g0 + g1 t  and  y(t) = y0 + y1 t + y2 t² + y3 t³
 
-So three numbers are made of each array, by `of_big` and `of_small`. A loop makes them of the two arrays it is given,
-multiplies, and takes what comes out to the third array by the transpose of that one's transform, `to_big` or
-`to_small`: that is the derivative by it. (Lavin and Gray 2016, arXiv 1509.09308, write Bᵀ d for `of_big`, G g for
-`of_small` and Aᵀ m for `to_small`.)
+Five products instead of eight tell p: its values at t = 0, 1, −2 and −1/2, and p4 = g1 y3. So five numbers are made of
+each array: of w and small, by `of_taps` and `of_small`, the factors of these products; of big, by `of_big`, what they
+are multiplied by in Σ d[k] p[k]. A loop makes them of the two arrays it is given, multiplies, and takes what comes out
+to the third array by the transpose of that one's transform, `to_big`, `to_small` or TAPSᵀ: that is the derivative.
+(Lavin and Gray 2016, arXiv 1509.09308: Bᵀ d is `of_big`, G g `of_taps`, Aᵀ m `to_small`. Most other t round more.)
 
 How a 4×4 convolution of stride 2 is of this kind: write p = 2a + s. Row 2i + p of padded big is row s of the pair of
 rows i + a. For each s, the taps a = 0, 1 slide over pairs one by one; s, and its twin in the columns, count as more
-channels, hence 4·C of them. In two dimensions the rule is applied to rows and then to columns. A *cell*, 2×2 pixels of
-small, looks at 6×6 pixels of big, which are 3×3 pairs, and 3×3 products of matrices do the work of 4×4 (Winograd 1980):
+channels, hence 4·C of them. In two dimensions the rule is applied in both directions (Winograd 1980): 4×4 pixels of
+small, a *cell*, look at 10×10 pixels of big, 5×5 pairs, and 5×5 products of matrices do the work of 8×8:
 
-    patches  (9, cells, 4·C)  made of big, by `gather`;  `scatter` is its transpose
-    squares  (9, cells, O)    made of small, by `spread`;  `collect` is its transpose
-    squares  (9, 4·C, O)      made of w by the same two: its 2×2 taps, for each channel, are a cell too
+    patches  (25, cells, 4·C)  made of big, by `gather`;  `scatter` is its transpose
+    squares  (25, cells, O)    made of small, by `spread`;  `collect` is its transpose
+    squares  (25, 4·C, O)      made of w's 2×2 taps, for each channel, by TAPS
 
     conv2d            small = collect(patches · squares of w)
-    conv2d_weight     w     = collect(patchesᵀ · squares of small)
+    conv2d_weight     w     = TAPSᵀ · (patchesᵀ · squares of small)
     conv2d_transpose  big   = scatter(squares of small · squares of wᵀ)
 
 The transforms add and subtract whole vectors. About CELLS cells are transformed, multiplied and transformed back at a
-time, so that what lies in between stays in the core's own cache.
+time, so that what lies in between stays in the core's own cache. In float32 rounding is 2e-6 of the largest number.
 
-N batch, H W the small side, C big's channels, O small's. For even H and W, and channels in whole vectors.
+N batch, H W the small side, C big's channels, O small's. For H and W in fours, and channels in whole vectors.
 """
 
 import numpy as np
 
 from tinybvae.kernels.compiler import jit
-from tinybvae.kernels.gemm import VECTOR, gemm, load, store, whole_tiles
+from tinybvae.kernels.gemm import VECTOR, gemm, load, put, whole_tiles
 from tinybvae.kernels.im2col import add_bias, blank, crop, pad
 from tinybvae.kernels.threads import indices, parallel, shared
 
 CELLS = 32
 
 
-# The rule and its transposes, on vectors.
+# What stands for each array in the five products. `of_taps` divides, so that the others, on vectors, only add.
 
-@jit
-def of_big(d0, d1, d2):
-    """What stands for three inputs in the three products."""
-    return d0 - d1, d1, d2 - d1
+def of_taps(g0, g1):
+    """The values of g, with what `of_big` and `of_small` leave out."""
+    return g0 / 2, (g0 + g1) / 9, (g0 - 2 * g1) / 18, (2 * g0 - g1) / 18, g1 / 2
 
 
-@jit
-def to_big(r0, r1, r2):
-    """The transpose of `of_big`, as a matrix: what three products are to the three inputs."""
-    return r0, r1 - r0 - r2, r2
+TAPS = np.kron(*2 * [np.transpose([of_taps(1, 0), of_taps(0, 1)])])  # (25, 4): the same, in two dimensions
 
 
 @jit
-def of_small(y0, y1):
-    """What stands for two outputs, or two taps, in the three products."""
-    return y0, y0 + y1, y1
+def of_big(d0, d1, d2, d3, d4):
+    """2 d0 + 3 d1 − 3 d2 − 2 d3, 2 d1 + 5 d2 + 2 d3, d1 + d2 − 2 d3, then the third and the first mirrored."""
+    a, b, c = d1 - d2, d3 - d2, d1 + d2 + d3
+    first, last = d0 - d3 + a, d4 - d1 + b
+    return first + first + a, c + c + d2 + d2 + d2, a - b - b, b - a - a, last + last + b
 
 
 @jit
-def to_small(r0, r1, r2):
-    """The transpose of `of_small`: what three products are to the two outputs, or taps."""
-    return r0 + r1, r1 + r2
+def to_big(r0, r1, r2, r3, r4):
+    """The transpose of `of_big`'s matrix: from five products back to five inputs."""
+    a, b, c, d, e = r0 + r0, r1 + r1, r2 + r2, r3 + r3, r4 + r4
+    f, g = a + r0, e + r4
+    return a, f + b + r2 - d - e, b + b + r1 + r2 + r3 - f - g, g + b + r3 - c - a, e
 
 
-# The transforms of row i of cells, to and from rows t, t + 1, … of the matrices.
+@jit
+def of_small(y0, y1, y2, y3):
+    """The values of y, 8 times that at −1/2."""
+    a, b = y2 - y3 - y3, y0 + y0 - y1
+    a, b = a + a - y1, b + b + y2
+    return y0, y0 + y1 + y2 + y3, a + a + y0, b + b - y3, y3
+
+
+@jit
+def to_small(r0, r1, r2, r3, r4):
+    """The transpose of `of_small`'s matrix: from five products back to four outputs."""
+    a, b = r2 + r2, r3 + r3
+    c, d = a + a, b + b
+    return r0 + r1 + r2 + d + d, r1 - a - d, r1 + c + b, r1 - c - c - r3 + r4
+
+
+# The transforms of row i of cells, to and from rows t, t + 1, … of the matrices: first along one direction of a cell.
 
 @jit
 def gather(padded, i, C, patches, t):
     """patches from big (2H+2, (2W+2)·C), padded by a pixel of zeros."""
-    for j in range(padded.shape[1] // (4 * C)):
+    cell = _cell(padded)
+    for j in range(padded.shape[1] // (8 * C)):
         for s in range(2):
-            for k in range(0, 2 * C, VECTOR // padded.itemsize):
-                y, x, to = 4 * i + s, 4 * C * j + k, 2 * C * s + k
-                a0, a1, a2 = of_big(*_load_column(padded, y, x))
-                b0, b1, b2 = of_big(*_load_column(padded, y, x + 2 * C))
-                c0, c1, c2 = of_big(*_load_column(padded, y, x + 4 * C))
-                _store_three(patches, 0, t + j, to, of_big(a0, b0, c0))
-                _store_three(patches, 3, t + j, to, of_big(a1, b1, c1))
-                _store_three(patches, 6, t + j, to, of_big(a2, b2, c2))
+            for k in range(0, 2 * C, cell.shape[2]):
+                for b in range(5):
+                    _store(cell[:, b], (0,), of_big(*_five(padded[8 * i + s::2], (8 * C * j + k + 2 * C * b,))), False)
+                for a in range(5):
+                    _store(patches[5 * a:], (t + j, 2 * C * s + k), of_big(*_five(cell[a], (0,))), False)
 
 
 @jit
 def scatter(patches, t, padded, i, C):
     """The transpose of `gather`: what patches hold is added to big where they overlap."""
-    for j in range(padded.shape[1] // (4 * C)):
+    cell = _cell(padded)
+    for j in range(padded.shape[1] // (8 * C)):
         for s in range(2):
-            for k in range(0, 2 * C, VECTOR // padded.itemsize):
-                y, x, at = 4 * i + s, 4 * C * j + k, 2 * C * s + k
-                a0, b0, c0 = to_big(*_load_three(patches, 0, t + j, at))
-                a1, b1, c1 = to_big(*_load_three(patches, 3, t + j, at))
-                a2, b2, c2 = to_big(*_load_three(patches, 6, t + j, at))
-                _add_column(padded, y, x, to_big(a0, a1, a2))
-                _add_column(padded, y, x + 2 * C, to_big(b0, b1, b2))
-                _add_column(padded, y, x + 4 * C, to_big(c0, c1, c2))
+            for k in range(0, 2 * C, cell.shape[2]):
+                for a in range(5):
+                    _store(cell[a], (0,), to_big(*_five(patches[5 * a:], (t + j, 2 * C * s + k))), False)
+                for b in range(5):
+                    _store(padded[8 * i + s::2], (8 * C * j + k + 2 * C * b,), to_big(*_five(cell[:, b], (0,))), True)
 
 
 @jit
 def spread(small, i, squares, t):
-    """squares from small (H, W, O)."""
-    y = 2 * i
-    for j in range(small.shape[1] // 2):
-        x = 2 * j
-        for o in range(0, small.shape[2], VECTOR // small.itemsize):
-            a0, a1, a2 = of_small(load(small, (y, x, o)), load(small, (y + 1, x, o)))
-            b0, b1, b2 = of_small(load(small, (y, x + 1, o)), load(small, (y + 1, x + 1, o)))
-            _store_three(squares, 0, t + j, o, of_small(a0, b0))
-            _store_three(squares, 3, t + j, o, of_small(a1, b1))
-            _store_three(squares, 6, t + j, o, of_small(a2, b2))
+    """squares from small (N·H, W, O)."""
+    cell = _cell(small)
+    for j in range(small.shape[1] // 4):
+        for o in range(0, small.shape[2], cell.shape[2]):
+            for b in range(4):
+                _store(cell[:, b], (0,), of_small(*_four(small[4 * i:], (4 * j + b, o))), False)
+            for a in range(5):
+                _store(squares[5 * a:], (t + j, o), of_small(*_four(cell[a], (0,))), False)
 
 
 @jit
 def collect(squares, t, small, i):
     """The transpose of `spread`."""
-    y = 2 * i
-    for j in range(small.shape[1] // 2):
-        x = 2 * j
-        for o in range(0, small.shape[2], VECTOR // small.itemsize):
-            a0, b0 = to_small(*_load_three(squares, 0, t + j, o))
-            a1, b1 = to_small(*_load_three(squares, 3, t + j, o))
-            a2, b2 = to_small(*_load_three(squares, 6, t + j, o))
-            a, c = to_small(a0, a1, a2)
-            b, d = to_small(b0, b1, b2)
-            store(small, (y, x, o), a)
-            store(small, (y, x + 1, o), b)
-            store(small, (y + 1, x, o), c)
-            store(small, (y + 1, x + 1, o), d)
+    cell = _cell(small)
+    for j in range(small.shape[1] // 4):
+        for o in range(0, small.shape[2], cell.shape[2]):
+            for a in range(5):
+                _store(cell[a], (0,), to_small(*_five(squares[5 * a:], (t + j, o))), False)
+            for b in range(4):
+                _store(small[4 * i:], (4 * j + b, o), to_small(*_five(cell[:, b], (0,))), False)
 
 
 @jit
-def _load_three(matrices, r, t, k):
-    return load(matrices, (r, t, k)), load(matrices, (r + 1, t, k)), load(matrices, (r + 2, t, k))
+def _cell(array):
+    """Room for a cell between the two steps of a transform, a vector a pair or pixel."""
+    return np.empty((5, 5, VECTOR // array.itemsize), array.dtype)
 
 
 @jit
-def _store_three(matrices, r, t, k, vectors):
-    a, b, c = vectors
-    store(matrices, (r, t, k), a)
-    store(matrices, (r + 1, t, k), b)
-    store(matrices, (r + 2, t, k), c)
+def _four(array, at):
+    """The vectors at this place in array[0], array[1], …"""
+    return load(array, (0,) + at), load(array, (1,) + at), load(array, (2,) + at), load(array, (3,) + at)
 
 
 @jit
-def _load_column(padded, y, x):
-    return load(padded, (y, x)), load(padded, (y + 2, x)), load(padded, (y + 4, x))
+def _five(array, at):
+    return *_four(array, at), load(array, (4,) + at)
 
 
 @jit
-def _add_column(padded, y, x, vectors):
-    a, b, c = vectors
-    store(padded, (y, x), load(padded, (y, x)) + a)
-    store(padded, (y + 2, x), load(padded, (y + 2, x)) + b)
-    store(padded, (y + 4, x), load(padded, (y + 4, x)) + c)
+def _store(array, at, vectors, add):
+    for r in range(len(vectors)):
+        put(array, (r,) + at, vectors[r], add)
 
 
 # The three loops. Threads share the slices of the batch. Rows of cells are counted through all images: so small is one
@@ -160,23 +163,24 @@ def _add_column(padded, y, x, vectors):
 
 @jit
 def _matrices(cells, numbers, dtype):
-    """Room for nine, and for a row more than needed, lest the nine compete for the same places in the cache."""
-    return np.empty((9, whole_tiles(cells) + 1, numbers), dtype)
+    """Room for 25, and for a row more than needed, lest they compete for the same places in the cache."""
+    return np.empty((25, whole_tiles(cells) + 1, numbers), dtype)
 
 
 @jit
-def _rows_of_slice(s, N, H):
-    """The rows of cells of slice s, from its first to the next slice's first."""
-    images = indices(N, s)
-    return H // 2 * images.start, H // 2 * images.stop
+def _rows_of_slice(s, N, H, columns):
+    """The rows of cells of slice s, from its first to the next slice's first: of about CELLS cells or more, or none."""
+    images = max(1, CELLS // (H // 4 * columns))
+    own = indices(-(-N // images), s)
+    return H // 4 * images * own.start, H // 4 * min(images * own.stop, N)
 
 
 @jit
 def _gather_rows(big, first, last, padded, C, patches):
     """patches from these rows of cells; `padded` is the image they are in, and stays from one call to the next."""
-    H, columns = big.shape[1] // 2, big.shape[2] // (4 * C)
+    H, columns = big.shape[1] // 2, big.shape[2] // (8 * C)
     for row in range(first, last):
-        n, i = divmod(row, H // 2)
+        n, i = divmod(row, H // 4)
         if i == 0:
             pad(big[n], padded, C)
         gather(padded, i, C, patches, (row - first) * columns)
@@ -184,70 +188,84 @@ def _gather_rows(big, first, last, padded, C, patches):
 
 @parallel
 def conv2d(work, big, w, bias, small):
-    """small (N·H, W, O) from big (N, 2H, 2W·C), squares of w (9, 4·C, O) and bias (O,)."""
-    N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 2
+    """small (N·H, W, O) from big (N, 2H, 2W·C), squares of w (25, 4·C, O) and bias (O,)."""
+    N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 4
     K, O = w.shape[1:]
     rows = max(1, CELLS // columns)
     for s in shared(work):
         padded = blank(big, K // 4)
         patches, squares = _matrices(rows * columns, K, w.dtype), _matrices(rows * columns, O, w.dtype)
-        start, stop = _rows_of_slice(s, N, H)
+        start, stop = _rows_of_slice(s, N, H, columns)
         for first in range(start, stop, rows):
             last = min(first + rows, stop)
             _gather_rows(big, first, last, padded, K // 4, patches)
-            for r in range(9):
+            for r in range(25):
                 gemm(patches[r], w[r], squares[r], (last - first) * columns, K, False)
-            add_bias(squares[4], bias, (last - first) * columns)  # `to_small` hands it on to all pixels of a cell
+            add_bias(squares[6], bias, (last - first) * columns)  # at t = 1, twice: added to all pixels
             for row in range(first, last):
                 collect(squares, (row - first) * columns, small, row)
+        _bias_alone(big, bias, small, 4 * start, 4 * stop)
+
+
+@jit
+def _bias_alone(big, bias, small, start, stop):
+    """In rows start … stop − 1 of small, exactly the bias for a pixel that looks at zeros only.
+
+    A sum of products would differ by a rounding error, and in a new model, whose biases are zero, each black pixel
+    would lie on one side or the other of the ReLU's kink.
+    """
+    H, C = big.shape[1] // 2, big.shape[2] // (2 * small.shape[1])
+    for y in range(start, stop):
+        n, i = divmod(y, H)
+        for j in range(small.shape[1]):
+            if not big[n, max(2 * i - 1, 0):2 * i + 3, max(2 * j - 1, 0) * C:(2 * j + 3) * C].any():
+                small[y, j] = bias
 
 
 @parallel
 def conv2d_transpose(work, small, w, bias, big):
-    """big (N, 2H, 2W·C) from small (N·H, W, O), squares of w, transposed (9, O, 4·C), and bias (2W·C,)."""
-    N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 2
+    """big (N, 2H, 2W·C) from small (N·H, W, O), squares of w, transposed (25, O, 4·C), and bias (2W·C,)."""
+    N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 4
     O, K = w.shape[1:]
     rows = max(1, CELLS // columns)
     for s in shared(work):
         padded = blank(big, K // 4)
         squares, patches = _matrices(rows * columns, O, w.dtype), _matrices(rows * columns, K, w.dtype)
-        start, stop = _rows_of_slice(s, N, H)
+        start, stop = _rows_of_slice(s, N, H, columns)
         for first in range(start, stop, rows):
             last = min(first + rows, stop)
             for row in range(first, last):
                 spread(small, row, squares, (row - first) * columns)
-            for r in range(9):
+            for r in range(25):
                 gemm(squares[r], w[r], patches[r], (last - first) * columns, O, False)
             for row in range(first, last):
-                n, i = divmod(row, H // 2)
+                n, i = divmod(row, H // 4)
                 if i == 0:
                     padded[:] = 0
                 scatter(patches, (row - first) * columns, padded, i, K // 4)
-                if i == H // 2 - 1:
+                if i == H // 4 - 1:
                     crop(padded, bias, big[n], K // 4)
 
 
 @parallel
-def conv2d_weight(work, big, small, slices):
-    """Slices (SLICES, 9, 4·C, O), whose sum is the squares of w, from big (N, 2H, 2W·C) and small (N·H, W, O)."""
-    N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 2
-    K, O = slices.shape[2:]
+def conv2d_weight(work, big, small, taps, slices):
+    """Slices (SLICES, 4 in whole tiles, 4·C·O) that add up to w, of big (N, 2H, 2W·C), small (N·H, W, O) and TAPSᵀ."""
+    N, H, (W, O) = len(big), big.shape[1] // 2, small.shape[1:]
+    K, columns = slices.shape[2] // O, W // 4
     rows = max(1, CELLS // columns)
     for s in shared(work):
+        start, stop = _rows_of_slice(s, N, H, columns)
+        if start == stop:
+            slices[s] = 0
+            continue
         padded = blank(big, K // 4)
         patches, squares = _matrices(rows * columns, K, big.dtype), _matrices(rows * columns, O, big.dtype)
-        start, stop = _rows_of_slice(s, N, H)
-        slices[s] = 0
+        total = np.zeros((25, K, O), big.dtype)
         for first in range(start, stop, rows):
             last = min(first + rows, stop)
             _gather_rows(big, first, last, padded, K // 4, patches)
             for row in range(first, last):
                 spread(small, row, squares, (row - first) * columns)
-            _gemm_transposed(patches, squares, slices[s], (last - first) * columns)
-
-
-@jit
-def _gemm_transposed(patches, squares, total, t):
-    """total += patchesᵀ · squares, over the first t cells."""
-    for r in range(9):
-        gemm(patches[r].T, squares[r], total[r], total.shape[1], t, True)
+            for r in range(25):
+                gemm(patches[r].T, squares[r], total[r], K, (last - first) * columns, True)
+        gemm(taps, total.reshape(25, K * O), slices[s], 4, 25, False)
