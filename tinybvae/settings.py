@@ -28,15 +28,15 @@ HIGGINS2017 = {"steps": 100_000, "learning_rate": 1e-2, "eps": 1e-10, "objective
 # What holds without a preset, phase by phase; examples/README.md says what each phase is for.
 RECIPE = {
     "steps": 30_000,
-    "gamma": schedule("0:100,600:100,"                      # two latents open, for where the sprite is
-                      "800:.05,6000:.05,"                   # everything else is learnt, in no order
-                      "6200:100,6500:100,7000:30,9200:20,"  # x, y and scale are put in order
-                      "9300:.05,16000:.05,"                 # shape and orientation come back beside them
-                      "16001:20,17600:20,17601:8"),         # put in order once more; then the KL follows C
+    "gamma": schedule("0:100,600:100,"                              # two latents open, for where the sprite is
+                      "800:.05,6000:.05,"                           # everything else is learnt, in no order
+                      "6200:100,6500:100,6600:40,9000:40,9500:20,"  # x, y and scale are put in order
+                      "9600:.05,16000:.05,"                         # shape and orientation come back beside them
+                      "16001:20,17600:20,17601:8"),                 # in order once more; then the KL follows C
     "capacity": schedule_or_0("0:0,17600:0,17601:5.5,23600:16,30000:17"),
-    "learning_rate": schedule("0:1e-4,100:4e-3,600:4e-3,800:1e-3,6000:1e-3,6200:2e-3,9200:2e-3,9300:1e-3,17600:1e-3,"
+    "learning_rate": schedule("0:1e-4,100:4e-3,600:4e-3,800:1e-3,6000:1e-3,6200:2e-3,9500:2e-3,9600:1e-3,17600:1e-3,"
                               "17601:3e-4,27000:3e-4,30000:3e-5"),
-    "eps": schedule("0:1,600:1,800:.03,6000:.03,6200:.1,9200:.1,9300:.03,17600:.03,17601:1e-8"),
+    "eps": schedule("0:1,600:1,800:.03,6000:.03,6200:.1,9500:.1,9600:.03,17600:.03,17601:1e-8"),
     "negative_slope": .1}
 DEFAULTS = {**COMMON, **RECIPE}
 
