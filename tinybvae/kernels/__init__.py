@@ -32,11 +32,9 @@ def _columns_first(w):
     return w.transpose(1, 0, 2, 3).reshape(-1, w.shape[3])
 
 
-def _squares(w, transpose=False):
-    """(4, 4, C, O) -> (25, 4·C, O), or transposed (25, O, 4·C): what stands for w in `winograd`'s products."""
-    taps = _pairs(w).reshape(4, -1, w.shape[3])
-    taps = taps.swapaxes(1, 2) if transpose else taps
-    return matmul(winograd.TAPS.astype(w.dtype), taps.reshape(4, -1)).reshape(25, *taps.shape[1:])
+def _taps(w):
+    """(4, 4, C, O) -> (4, 4·C, O): 2×2 taps, and for each 4·C channels, in the order of `winograd`."""
+    return _pairs(w).reshape(4, -1, w.shape[3])
 
 
 def _pairs(w):
@@ -53,7 +51,7 @@ def conv2d(big, w, bias=0):
     rows = np.ascontiguousarray(big).reshape(N, H2, W2 * C)
     if _is_fast(H, W, C, O, big.dtype):
         small = empty((N, H, W, O), big.dtype)
-        winograd.conv2d(rows, _squares(w), bias, small.reshape(N * H, W, O))
+        winograd.conv2d(rows, _taps(w), bias, small.reshape(N * H, W, O))
         return small
     w = whole_vectors(_columns_first(w))
     small = empty((N, H, whole_tiles(W), w.shape[1]), big.dtype)
@@ -69,7 +67,7 @@ def conv2d_transpose(small, w, bias=0):
     big = empty((N, 2 * H, 2 * W * C), small.dtype)
     if _is_fast(H, W, C, O, small.dtype):
         small = np.ascontiguousarray(small).reshape(N * H, W, O)
-        winograd.conv2d_transpose(small, _squares(w, transpose=True), bias, big)
+        winograd.conv2d_transpose(small, np.ascontiguousarray(_taps(w).swapaxes(1, 2)), bias, big)
     else:
         small = with_zeros(small, (N, H, whole_tiles(W), O))
         im2col.conv2d_transpose(small, whole_vectors(w.reshape(-1, O).T), bias, big, C)
@@ -82,7 +80,7 @@ def conv2d_weight(big, small):
     _require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
     rows = np.ascontiguousarray(big).reshape(N, 2 * H, 2 * W * C)
     if _is_fast(H, W, C, O, small.dtype):
-        taps = with_zeros(winograd.TAPS.T.astype(big.dtype), (whole_tiles(4), 25))
+        taps = with_zeros(winograd.TAPS.T.astype(big.dtype), (whole_tiles(4), len(winograd.TAPS)))
         slices = empty((SLICES, len(taps), 4 * C * O), big.dtype)
         winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), taps, slices)
         return _pairs(slices[:, :4].sum(axis=0).reshape(4, 4, C, O)).reshape(4, 4, C, O)

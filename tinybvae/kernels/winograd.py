@@ -34,7 +34,7 @@ N batch, H W the small side, C big's channels, O small's. For H and W in fours, 
 import numpy as np
 
 from tinybvae.kernels.compiler import jit
-from tinybvae.kernels.gemm import VECTOR, gemm, load, put, whole_tiles
+from tinybvae.kernels.gemm import VECTOR, gemm, load, put, whole_tiles, with_zeros
 from tinybvae.kernels.im2col import add_bias, blank, crop, pad
 from tinybvae.kernels.threads import indices, parallel, shared
 
@@ -48,7 +48,8 @@ def of_taps(g0, g1):
     return g0 / 2, (g0 + g1) / 9, (g0 - 2 * g1) / 18, (2 * g0 - g1) / 18, g1 / 2
 
 
-TAPS = np.kron(*2 * [np.transpose([of_taps(1, 0), of_taps(0, 1)])])  # (25, 4): the same, in two dimensions
+TAPS = with_zeros(np.kron(*2 * [np.transpose([of_taps(1, 0), of_taps(0, 1)])]),  # the same, in two dimensions:
+                  (whole_tiles(25), 4))                                          # (25, 4), filled up to whole tiles
 
 
 @jit
@@ -186,12 +187,20 @@ def _gather_rows(big, first, last, padded, C, patches):
         gather(padded, i, C, patches, (row - first) * columns)
 
 
+@jit
+def _squares_of_w(taps):
+    """(25, …) of w's taps (4, …). Each thread makes its own: to fetch them from another's core would take longer."""
+    squares = np.empty((len(TAPS), taps[0].size), taps.dtype)
+    gemm(TAPS.astype(taps.dtype), taps.reshape(4, -1), squares, 25, 4, False)
+    return squares.reshape(-1, *taps.shape[1:])
+
+
 @parallel
-def conv2d(work, big, w, bias, small):
-    """small (N·H, W, O) from big (N, 2H, 2W·C), squares of w (25, 4·C, O) and bias (O,)."""
+def conv2d(work, big, taps, bias, small):
+    """small (N·H, W, O) from big (N, 2H, 2W·C), w's taps (4, 4·C, O) and bias (O,)."""
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 4
-    K, O = w.shape[1:]
-    rows = max(1, CELLS // columns)
+    K, O = taps.shape[1:]
+    rows, w = max(1, CELLS // columns), _squares_of_w(taps)
     for s in shared(work):
         padded = blank(big, K // 4)
         patches, squares = _matrices(rows * columns, K, w.dtype), _matrices(rows * columns, O, w.dtype)
@@ -223,11 +232,11 @@ def _bias_alone(big, bias, small, start, stop):
 
 
 @parallel
-def conv2d_transpose(work, small, w, bias, big):
-    """big (N, 2H, 2W·C) from small (N·H, W, O), squares of w, transposed (25, O, 4·C), and bias (2W·C,)."""
+def conv2d_transpose(work, small, taps, bias, big):
+    """big (N, 2H, 2W·C) from small (N·H, W, O), w's taps, transposed (4, O, 4·C), and bias (2W·C,)."""
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 4
-    O, K = w.shape[1:]
-    rows = max(1, CELLS // columns)
+    O, K = taps.shape[1:]
+    rows, w = max(1, CELLS // columns), _squares_of_w(taps)
     for s in shared(work):
         padded = blank(big, K // 4)
         squares, patches = _matrices(rows * columns, O, w.dtype), _matrices(rows * columns, K, w.dtype)
