@@ -48,8 +48,8 @@ def of_taps(g0, g1):
     return g0 / 2, (g0 + g1) / 9, (g0 - 2 * g1) / 18, (2 * g0 - g1) / 18, g1 / 2
 
 
-TAPS = with_zeros(np.kron(*2 * [np.transpose([of_taps(1, 0), of_taps(0, 1)])]),  # the same, in two dimensions:
-                  (whole_tiles(25), 4))                                          # (25, 4), filled up to whole tiles
+TAPS = np.kron(*2 * [np.transpose([of_taps(1, 0), of_taps(0, 1)])])  # (25, 4): the same, in two dimensions
+TAPS = with_zeros(TAPS, (whole_tiles(25), 4))
 
 
 @jit
