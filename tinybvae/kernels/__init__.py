@@ -80,9 +80,8 @@ def conv2d_weight(big, small):
     _require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
     rows = np.ascontiguousarray(big).reshape(N, 2 * H, 2 * W * C)
     if _is_fast(H, W, C, O, small.dtype):
-        taps = with_zeros(winograd.TAPS.T.astype(big.dtype), (whole_tiles(4), len(winograd.TAPS)))
-        slices = empty((SLICES, len(taps), 4 * C * O), big.dtype)
-        winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), taps, slices)
+        slices = empty((SLICES, whole_tiles(4), 4 * C * O), big.dtype)
+        winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), slices)
         return _pairs(slices[:, :4].sum(axis=0).reshape(4, 4, C, O)).reshape(4, 4, C, O)
     small = whole_vectors(small)
     slices = empty((SLICES, 16 * C, small.shape[3]), big.dtype)

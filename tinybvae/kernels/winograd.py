@@ -49,7 +49,7 @@ def of_taps(g0, g1):
 
 
 TAPS = np.kron(*2 * [np.transpose([of_taps(1, 0), of_taps(0, 1)])])  # (25, 4): the same, in two dimensions
-TAPS = with_zeros(TAPS, (whole_tiles(25), 4))
+TAPS = with_zeros(TAPS, (whole_tiles(25), whole_tiles(4)))
 
 
 @jit
@@ -257,8 +257,8 @@ def conv2d_transpose(work, small, taps, bias, big):
 
 
 @parallel
-def conv2d_weight(work, big, small, taps, slices):
-    """Slices (SLICES, 4 in whole tiles, 4·C·O) that add up to w, of big (N, 2H, 2W·C), small (N·H, W, O) and TAPSᵀ."""
+def conv2d_weight(work, big, small, slices):
+    """Slices (SLICES, 4 in whole tiles, 4·C·O) that add up to w, from big (N, 2H, 2W·C) and small (N·H, W, O)."""
     N, H, (W, O) = len(big), big.shape[1] // 2, small.shape[1:]
     K, columns = slices.shape[2] // O, W // 4
     rows = max(1, CELLS // columns)
@@ -277,4 +277,4 @@ def conv2d_weight(work, big, small, taps, slices):
                 spread(small, row, squares, (row - first) * columns)
             for r in range(25):
                 gemm(patches[r].T, squares[r], total[r], K, (last - first) * columns, True)
-        gemm(taps, total.reshape(25, K * O), slices[s], 4, 25, False)
+        gemm(TAPS.T.astype(big.dtype), total.reshape(25, K * O), slices[s], 4, 25, False)
