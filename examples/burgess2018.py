@@ -130,7 +130,7 @@ def learn_generator(sprites, index, steps, shown, rng):
         batch = rng.integers(len(sprites), size=64)
         noise = rng.standard_normal((64, 8)).astype(np.float32)
         mean, logvar = encode(batch)
-        logits = model.decode(tb.reparameterize(mean, logvar, noise))
+        logits = model.decoder.forward(tb.reparameterize(mean, logvar, noise))
         reconstruction, dlogits = tb.bernoulli_nll(logits, sprites.images(batch))
         kl, dmean_kl, dlogvar_kl = tb.gaussian_kl(mean, logvar)
         _, slope = objective(kl.sum(), step)

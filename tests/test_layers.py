@@ -1,11 +1,14 @@
 """Every layer's backward is the derivative of its forward."""
 
+import copy
+import pickle
+
 import numba
 import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae import gradcheck
+from tinybvae import gradcheck, layers
 
 START = {"rng": np.random.default_rng(0), "dtype": np.float64}
 CASES = {
@@ -131,15 +134,11 @@ def test_wrong_shapes_are_named(layer, shape, message):
 
 
 @pytest.mark.parametrize("slope", [0, .25])
-@pytest.mark.parametrize("in_place", [False, True])
-def test_relu(in_place, slope):
+def test_relu(slope):
     x, dy = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
-    kept, wanted = (x.copy(), dy.copy()), (np.maximum(x, slope * x), dy * np.where(x > 0, 1, slope))
     relu = tb.ReLU(slope)
-    relu.in_place = in_place
     y, dx = relu.forward(x), relu.backward(dy)
-    np.testing.assert_array_equal((y, dx), wanted)
-    np.testing.assert_array_equal((x, dy), wanted if in_place else kept)
+    np.testing.assert_array_equal((y, dx), (np.maximum(x, slope * x), dy * np.where(x > 0, 1, slope)))
 
 
 def test_relu_says_which_units_were_on():
@@ -162,27 +161,83 @@ def test_relu_takes_views():
     np.testing.assert_array_equal(tb.ReLU().forward(view), np.maximum(view, 0))
 
 
-class KeepsItsOutput(tb.Linear):
+class Square(tb.Layer):
+    """One of one's own."""
+
     def forward(self, x):
-        self.y = super().forward(x)
-        return self.y
+        self.mine = x
+        return x ** 2
+
+    def backward(self, dy):
+        return 2 * self.mine * dy
 
 
-def test_a_chain_knows_where_a_relu_may_work_in_place():
-    """Between layers that make new arrays; not where the caller, or another layer, still holds x or dy."""
-    chain = tb.Sequential(
-        first=tb.ReLU(), linear1=tb.Linear(4, 4, **START), inner=tb.ReLU(), linear2=tb.Linear(4, 4, **START),
-        before_tanh=tb.ReLU(), tanh=tb.Tanh(), behind_tanh=tb.ReLU(), linear3=KeepsItsOutput(4, 4, **START),
-        behind_keeper=tb.ReLU(), linear4=tb.Linear(4, 4, **START), before_reshape=tb.ReLU(), reshape=tb.Reshape(2, 2),
-        behind_reshape=tb.ReLU())
-    assert [name for name, layer in chain.layers.items() if getattr(layer, "in_place", False)] == ["inner"]
-    x, dy = np.random.default_rng(1).standard_normal((3, 4)), np.random.default_rng(2).standard_normal((3, 2, 2))
-    kept = x.copy(), dy.copy()
+def chain_of_all_kinds():
+    return tb.Sequential(conv=tb.Conv2d(1, 3, **START), relu1=tb.ReLU(.1), transpose=tb.ConvTranspose2d(3, 1, **START),
+                         relu2=tb.ReLU(), flatten=tb.Reshape(8), linear=tb.Linear(8, 4, **START),
+                         inner=tb.Sequential(square=Square(), tanh=tb.Tanh()))
+
+
+def test_what_a_layer_was_given_stays_as_it_was():
+    """So whoever collects activations, or gradients of them, layer by layer, has each layer's own."""
+    rng, chain, seen = np.random.default_rng(0), chain_of_all_kinds().layers.values(), []
+    x, dy = rng.standard_normal((2, 2, 4, 1)), rng.standard_normal((2, 4))
+    for way, order, array in ("forward", chain, x), ("backward", reversed(chain), dy):
+        for layer in order:
+            seen.append((array, array.copy()))
+            array = getattr(layer, way)(array)
+    for array, before in seen:
+        np.testing.assert_array_equal(array, before)
+
+
+def test_inference_keeps_nothing():
+    """A pass before it can still be gone back, and batches change no bit."""
+    chain, rng = chain_of_all_kinds(), np.random.default_rng(0)
+    x, dy, many = (rng.standard_normal(shape) for shape in ((3, 2, 4, 1), (3, 4), (layers.BATCH + 7, 2, 4, 1)))
+
+    def kept():
+        return {name for part in (chain, chain.layers["inner"]) for layer in part.layers.values() for name in vars(layer)}
+
+    before = kept()
+    y = chain.infer(many)
+    assert kept() == before
     chain.forward(x)
-    chain.backward(dy)
-    np.testing.assert_array_equal(x, kept[0])
-    np.testing.assert_array_equal(dy, kept[1])
-    assert max(gradcheck.check_layer(chain, x, np.random.default_rng(3)).values()) < 1e-8
+    dx = chain.backward(dy)
+    np.testing.assert_array_equal(chain.infer(many), y)
+    np.testing.assert_array_equal(chain.backward(dy), dx)
+    np.testing.assert_array_equal(chain.forward(many), y)
+
+
+def test_pickled_and_copied_it_is_its_parameters():
+    """And who holds them, too, such as an optimizer, still holds the same in the copy."""
+    chain, x = chain_of_all_kinds(), np.random.default_rng(0).standard_normal((900, 2, 4, 1))
+    optimizer = tb.Adam(chain.parameters)
+    chain.backward(chain.forward(x))
+    for way in copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both)):
+        other, adam = way((chain, optimizer))
+        assert all(adam.parameters[name] is p for name, p in other.parameters.items())
+        assert all((p == chain.parameters[name]).all() for name, p in other.parameters.items())
+        assert {name: g.shape for name, g in other.gradients.items()} == {
+            name: g.shape for name, g in chain.gradients.items()} and not any(g.any() for g in other.gradients.values())
+        np.testing.assert_array_equal(other.infer(x), chain.infer(x))
+    assert len(pickle.dumps(chain)) < sum(p.nbytes for p in chain.parameters.values()) + 3000
+
+
+def test_assigned_arrays_are_written_into():
+    chain = tb.Sequential(linear=tb.Linear(2, 3, **START))
+    weight, wanted = chain.layers["linear"].parameters["weight"], np.arange(6, dtype=np.float32).reshape(2, 3)
+    chain.parameters["linear.weight"] = wanted
+    np.testing.assert_array_equal(weight, wanted)
+    chain.parameters.update({"linear.weight": wanted + 1})
+    np.testing.assert_array_equal(weight, wanted + 1)
+    parameters = chain.parameters
+    parameters |= {"linear.weight": wanted}
+    np.testing.assert_array_equal(weight, wanted)
+    chain.gradients["linear.bias"] = [1, 2, 3]
+    assert chain.layers["linear"].gradients["bias"].tolist() == [1, 2, 3]
+    for name, array in ("linear.wieght", wanted), ("linear.weight", wanted[0]), ("linear.bias", ["a", "b", "c"]):
+        with pytest.raises(ValueError, match="there is no|takes float64 of shape"):
+            chain.parameters[name] = array
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="NumPy's kernels take what NumPy takes")

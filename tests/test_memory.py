@@ -1,13 +1,16 @@
-"""Memory is used again when, and only when, nobody can see it any more."""
+"""Memory is used again when, and only when, nobody can see it any more; and what a process holds does not grow."""
 
 import os
 import subprocess
 import sys
 import time
 
+import numba
 import numpy as np
 import pytest
 
+import tinybvae as tb
+from test_compiler import run
 from tinybvae.kernels import memory
 
 
@@ -73,3 +76,45 @@ def test_a_forked_process_has_a_copy():
         os._exit(0)
     os.waitpid(child, 0)
     assert not array.any()
+
+
+GROWTH = """
+import os, sys
+import numpy as np
+import tinybvae as tb
+from tinybvae import kernels
+from tinybvae.kernels import threads
+
+threads.WORTHWHILE = 0  # several threads share the smallest arrays
+threads.set_num_threads(int(sys.argv[1]))
+rng, index, layer = np.random.default_rng(0), np.arange(2), tb.Linear(3, 2, np.random.default_rng(0))
+optimizers = tb.Adam(layer.parameters), tb.Adagrad(layer.parameters)
+calls = [lambda: tb.DSprites().images(index), lambda: kernels.matmul(x, w), lambda: kernels.relu(x, .1),
+         lambda: kernels.relu_backward(x, x, .1), lambda: tb.bernoulli_nll(x, abs(x)),
+         *(lambda optimizer=optimizer: optimizer.update(layer.gradients) for optimizer in optimizers)]
+x, w = rng.random((2, 9), np.float32), rng.random((9, 5), np.float32)
+for H, C, O in (4, 32, 32), (1, 1, 3):  # by winograd, and by im2col
+    big, taps, small = (rng.random(shape, np.float32) for shape in ((1, 2 * H, 2 * H, C), (4, 4, C, O), (1, H, H, O)))
+    calls += [lambda a=big, b=taps: kernels.conv2d(a, b), lambda a=small, b=taps: kernels.conv2d_transpose(a, b),
+              lambda a=big, b=small: kernels.conv2d_weight(a, b), lambda a=small: kernels.sum_pixels(a)]
+
+def held():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+for times in 300, 3000:
+    before = held()
+    for call in calls:
+        for _ in range(times):
+            call()
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no way to ask this system what a process holds")
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled, and all is slow")
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_kernels_hold_nothing(threads):
+    """In 45,000 calls: an array lost in each would be 16 MB."""
+    grown, _ = run(GROWTH, arguments=[threads], NUMBA_NUM_THREADS="2")
+    assert int(grown) < 5e6

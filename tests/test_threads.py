@@ -12,7 +12,7 @@ import pytest
 import tinybvae as tb
 from test_compiler import run
 from tinybvae.kernels import threads
-from tinybvae.kernels.threads import SLICES, WORTHWHILE, parallel, part, shared
+from tinybvae.kernels.threads import SLICES, WORTHWHILE, next_slice, parallel, part
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is one thread")
 several = pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS == 1, reason="there is one thread")
@@ -21,19 +21,23 @@ several = pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS == 1, reason="there 
 @parallel
 def add(work, numbers, times):
     """1 to each number, times[s] times in slice s."""
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         some = part(numbers, s)
         for _ in range(times[s]):
             for i in range(len(some)):
                 some[i] += 1
+        s = next_slice(work)
 
 
 @parallel
 def no_memory_but_here(work, numbers):
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         some = part(numbers, s)
         for _ in range(200):  # time enough for another thread to wake
             some += 1 if work[1] == 0 else np.empty(1 << 50)[0]
+        s = next_slice(work)
 
 
 @pytest.mark.parametrize("size", [0, 5, WORTHWHILE - SLICES - 1, WORTHWHILE - SLICES, WORTHWHILE + 37])
@@ -50,7 +54,7 @@ def test_a_thread_that_does_not_come():
     """The others do its slices, and wait for nothing."""
     numbers, once, come = np.zeros(WORTHWHILE), np.ones(SLICES, int), threading.Event()
     add(numbers, once)
-    for i in range(numba.get_num_threads() - 1):
+    for i in range(threads.num_threads() - 1):
         threads._workers[i].put((come.wait, (), queue.SimpleQueue()))
         threads._workers[i].put((np.sort, (), queue.SimpleQueue()))  # a call that was interrupted, and an error in it
     add(numbers, once)
@@ -124,3 +128,33 @@ def test_processes_start_threads_of_their_own(tmp_path):
     found, _ = run("import runpy; runpy.run_path('loader.py', run_name='__main__')", tmp_path,
                    PYTHONPATH=str(Path(tb.__file__).parents[1]))
     assert found.split() == ["True"] * 3
+
+
+COUNTS = """
+import numba, numpy as np
+from tinybvae.kernels import threads
+print(threads.num_threads())
+threads.set_num_threads(2)
+print(threads.num_threads())
+numba.set_num_threads(3)
+print(threads.num_threads())
+numba.set_num_threads(1)
+print(threads.num_threads())
+"""
+
+
+def test_how_many_threads():
+    """Numba's own count holds, too, once it has one."""
+    assert run(COUNTS, NUMBA_NUM_THREADS="3")[0].split() == ["3", "2", "2", "1"]
+
+
+def test_none_of_numbas_threading_layers_is_needed():
+    without = "import tinybvae as tb; from tinybvae.kernels import threads; threads.set_num_threads(1); " \
+              "print(tb.DSprites().images([0]).sum())"
+    assert run(without, NUMBA_THREADING_LAYER="tbb") == run(without)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])
+def test_numbers_of_threads_that_are_none(threads):
+    with pytest.raises(ValueError, match="threads must be a whole number of at least 1"):
+        tb.kernels.threads.set_num_threads(threads)

@@ -175,15 +175,17 @@ def test_an_optimizer_that_is_not_the_models():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_worker_that_is_forked_meanwhile_can_be_ended():
-    workers = []
+    workers, (here, there) = [], os.pipe()
 
     def fork(run):
         workers.append(os.fork())
         if not workers[0]:
+            os.write(there, b"1")  # from here on Python takes signals
             time.sleep(60)
             os._exit(0)
 
     train(fresh(), 1, fork)
+    os.read(here, 1)
     os.kill(workers[0], signal.SIGTERM)
     assert os.waitpid(workers[0], 0)[1] == signal.SIGTERM
 

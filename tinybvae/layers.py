@@ -6,15 +6,18 @@ as He et al. 2015 proposed, with variance 2 / fan_in, so that a chain of ReLUs n
 at zero.
 """
 
+import copy
+
 import numpy as np
 
-# Fast twins of the functions in `convolution` and `kernels.plain`; `empty` is np.empty, in memory that was used before.
+# Fast twins of the functions in `convolution` and `kernels.plain`.
 from tinybvae.kernels import conv2d, conv2d_transpose, conv2d_weight, matmul, relu, relu_backward, sum_pixels
-from tinybvae.kernels.memory import empty
+
+BATCH = 64  # examples that `Sequential.infer` has in memory at a time
 
 
 class Layer:
-    """`parameters` and `gradients`: {name: array}, the same names and shapes.
+    """`parameters` and `gradients`: {name: array}, the same names and shapes. `settings`: what else makes it what it is.
 
     With input_grad=False `backward` returns None: the first layer's x is the data, and nobody needs its dx. Layers with
     parameters raise ValueError for arrays of another shape, or of another dtype than their own.
@@ -23,6 +26,34 @@ class Layer:
     def __init__(self, input_grad=True, **parameters):
         self.input_grad, self.parameters = input_grad, parameters
         self.gradients = {name: np.zeros_like(p) for name, p in parameters.items()}
+
+    @property
+    def settings(self):
+        return {}
+
+
+class Arrays(dict):
+    """{name: array} of arrays that others hold, too: to assign one is to write into it. Raises ValueError for another
+    name, shape or kind of numbers."""
+
+    def __setitem__(self, name, array):
+        if name not in self:
+            raise ValueError(f"there is no {name!r}: names are such as {next(iter(self), 'none')}")
+        array, own = np.asarray(array), self[name]
+        if array.shape != own.shape or array.dtype.kind not in "biuf":
+            raise ValueError(f"{name} takes {own.dtype} of shape {own.shape}, not {array.dtype} of {array.shape}")
+        own[...] = array
+
+    def update(self, *others, **more):
+        for name, array in dict(*others, **more).items():
+            self[name] = array
+
+    def __ior__(self, other):
+        self.update(other)
+        return self
+
+    def __reduce__(self):
+        return dict, (dict(self),)
 
 
 def he_normal(shape, fan_in, rng, dtype):
@@ -83,11 +114,8 @@ class ReLU(Layer):
     """y = max(x, negative_slope · x), of any shape; 0 ≤ negative_slope < 1.
 
     A unit that no image switches on (x > 0) passes no gradient back if the slope is 0: it learns nothing any more, and
-    is dead. A small slope lets it come back (Maas et al. 2013, eq. 2). In place, x becomes y and dy becomes dx: a
-    `Sequential` knows where that is safe.
+    is dead. A small slope lets it come back (Maas et al. 2013, eq. 2).
     """
-
-    in_place = False
 
     def __init__(self, negative_slope=0.0):
         super().__init__()
@@ -95,16 +123,17 @@ class ReLU(Layer):
             raise ValueError(f"negative_slope must be at least 0 and below 1, not {negative_slope}")
         self.negative_slope = float(negative_slope)
 
+    @property
+    def settings(self):
+        return {"negative_slope": self.negative_slope}
+
     def forward(self, x):
-        self.y = y = x if self.in_place else empty(x.shape, x.dtype)
-        relu(x, y, self.negative_slope)
+        self.y = y = relu(x, self.negative_slope)
         return y
 
     def backward(self, dy):
         """dx = dy where x > 0, that is where y > 0, else negative_slope · dy"""
-        dx = dy if self.in_place else empty(dy.shape, dy.dtype)
-        relu_backward(dy, self.y, dx, self.negative_slope)
-        return dx
+        return relu_backward(dy, self.y, self.negative_slope)
 
     def switched_on(self):
         """(units,) bool: the units, channels in convolutions, that the last forward pass's x > 0 anywhere."""
@@ -130,6 +159,10 @@ class Reshape(Layer):
     def __init__(self, *shape):
         super().__init__()
         self.shape = shape
+
+    @property
+    def settings(self):
+        return {"shape": [*self.shape]}
 
     def forward(self, x):
         self.x_shape = x.shape
@@ -193,21 +226,47 @@ class ConvTranspose2d(Layer):
 class Sequential:
     """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own.
 
-    A ReLU between two layers that return new arrays, and do not keep those, works in place: x is the y of the one
-    before, dy the dx of the one behind, and nobody else holds them.
+    Pickled, or copied by `copy`, it is its layers' parameters and settings, without gradients or what `forward` kept.
     """
 
     def __init__(self, **layers):
         self.layers = layers
-        chain, makers = [*layers.values()], (Linear, Conv2d, ConvTranspose2d)
-        for before, layer, behind in zip(chain, chain[1:], chain[2:]):
-            if isinstance(layer, ReLU):
-                layer.in_place = type(before) in makers and type(behind) in makers
+        self._fresh = {name: {*vars(layer)} for name, layer in layers.items()}  # what else it has, `forward` kept
 
     def forward(self, x):
         for layer in self.layers.values():
             x = layer.forward(x)
         return x
+
+    def infer(self, x):
+        """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
+        def forward(x):
+            for layer in self._bare().values():
+                x = layer.forward(x)
+            return x
+
+        return np.concatenate([forward(x[i:i + BATCH]) for i in range(0, max(len(x), 1), BATCH)])
+
+    def _bare(self):
+        """Copies of the layers, which share their parameters, without what `forward` kept."""
+        layers = {name: copy.copy(layer) for name, layer in self.layers.items()}
+        for name, layer in layers.items():
+            for kept in vars(layer).keys() - self._fresh.get(name, vars(layer).keys()):
+                delattr(layer, kept)
+        return layers
+
+    def __getstate__(self):
+        layers = self._bare()
+        for layer in layers.values():
+            if "gradients" in vars(layer):
+                layer.gradients = {}
+        return {**vars(self), "layers": layers}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        for layer in self.layers.values():
+            if "gradients" in vars(layer):
+                layer.gradients = {name: np.zeros_like(p) for name, p in layer.parameters.items()}
 
     def backward(self, dy):
         for layer in reversed(self.layers.values()):
@@ -216,11 +275,11 @@ class Sequential:
 
     @property
     def parameters(self):
-        return {f"{name}.{p}": array for name, layer in self.layers.items() for p, array in layer.parameters.items()}
+        return Arrays({f"{name}.{p}": a for name, layer in self.layers.items() for p, a in layer.parameters.items()})
 
     @property
     def gradients(self):
-        return {f"{name}.{p}": array for name, layer in self.layers.items() for p, array in layer.gradients.items()}
+        return Arrays({f"{name}.{p}": a for name, layer in self.layers.items() for p, a in layer.gradients.items()})
 
     @property
     def relus(self):

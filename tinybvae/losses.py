@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from tinybvae.kernels.memory import empty
-from tinybvae.kernels.threads import SLICES, parallel, part, shared
+from tinybvae.kernels.threads import SLICES, next_slice, parallel, part
 from tinybvae.schedule import as_schedule, value_at
 
 
@@ -51,7 +51,8 @@ def _nll_and_dlogits(work, l, x, e, nll, dlogits, outside, N):
     outside: how many pixels of a slice lie outside 0 … 1. Below 1e-20, e counts as 0, lest the backward pass multiply
     subnormal numbers, which is slow (kernels/README.md).
     """
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         ls, xs, es, nlls, ds = part(l, s), part(x, s), part(e, s), part(nll, s), part(dlogits, s)
         count = 0
         for i in range(len(ls)):
@@ -60,6 +61,7 @@ def _nll_and_dlogits(work, l, x, e, nll, dlogits, outside, N):
             ei = es[i] if es[i] > 1e-20 else 0
             ds[i] = ((1 if ls[i] >= 0 else ei) / (1 + ei) - xs[i]) / N
         outside[s] = count
+        s = next_slice(work)
 
 
 def gaussian_kl(mean, logvar):

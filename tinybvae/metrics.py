@@ -7,6 +7,8 @@ others are not, for their bins, cuts and linear classifiers cannot tell 32 posit
 that does not vary among the samples counts in none of them; ValueError if none varies.
 """
 
+import copy
+
 import numpy as np
 
 from tinybvae.classifiers import linear_svms, logistic_regression, random_forest
@@ -150,15 +152,12 @@ def name_latents(shares, kl, factor_names):
 
 def dead_units(model, sprites, samples=2000, seed=0, batch_size=100):
     """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn with replacement."""
+    model = alone(copy.deepcopy)(model)  # which may keep what `forward` keeps
     on = dict.fromkeys(model.relus, False)
-
-    @alone
-    def look(images):
-        model.decode(model.encode(images)[0])
-        return {layer: on[layer] | relu.switched_on() for layer, relu in model.relus.items()}
-
     for images in _batches(sprites, np.unique(_draw(sprites, samples, seed)), batch_size):
-        on = look(images)
+        mean, _ = np.split(model.encoder.forward(np.asarray(images, model.dtype)), 2, axis=1)
+        model.decoder.forward(mean)
+        on = {layer: on[layer] | relu.switched_on() for layer, relu in model.relus.items()}
     return {layer: [int((~units).sum()), len(units)] for layer, units in on.items()}
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinybvae.kernels.threads import parallel, part, shared
+from tinybvae.kernels.threads import next_slice, parallel, part
 from tinybvae.schedule import as_schedule, value_at
 
 
@@ -65,13 +65,15 @@ class Adam(Optimizer):
 
 @parallel
 def _adam(work, p, g, m, v, m_rate, v_rate, p_rate, v_scale, eps):
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         ps, gs, ms, vs = part(p, s), part(g, s), part(m, s), part(v, s)
         for i in range(len(ps)):
             ms[i] += m_rate * (gs[i] - ms[i])
             ms[i] *= abs(ms[i]) > 1e-30  # a dead unit's m would stay subnormal, which is slow (kernels/README.md)
             vs[i] += v_rate * (gs[i] * gs[i] - vs[i])
             ps[i] -= p_rate * ms[i] / (np.sqrt(v_scale * vs[i]) + eps)
+        s = next_slice(work)
 
 
 class Adagrad(Optimizer):
@@ -91,8 +93,10 @@ class Adagrad(Optimizer):
 
 @parallel
 def _adagrad(work, p, g, v, rate, eps):
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         ps, gs, vs = part(p, s), part(g, s), part(v, s)
         for i in range(len(ps)):
             vs[i] += gs[i] * gs[i]
             ps[i] -= rate * gs[i] / (np.sqrt(vs[i]) + eps)
+        s = next_slice(work)

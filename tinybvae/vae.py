@@ -25,7 +25,7 @@ import numpy as np
 
 from tinybvae.images import integers
 from tinybvae.kernels.threads import alone
-from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
+from tinybvae.layers import Arrays, Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
 from tinybvae.losses import bernoulli_nll, gaussian_kl, require_one_shape, require_pixels
 
 
@@ -145,18 +145,24 @@ class BetaVAE:
         if latents < 1 or len(image_shape) != 3 or min(image_shape) < 1:
             raise ValueError(f"latents must be at least 1 and image_shape (height, width, channels) positive, "
                              f"not {latents} and {image_shape}")
+        if image_shape[0] <= 4 < image_shape[2]:
+            raise ValueError(f"image_shape must be (height, width, channels), channels last, which {image_shape} "
+                             f"is not: transpose the images to (N, {image_shape[1]}, {image_shape[2]}, {image_shape[0]})")
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, not {dtype}")
         self.latents, self.image_shape, self.dtype = latents, image_shape, np.dtype(dtype)
         self.architecture, self.negative_slope = architecture, ReLU(negative_slope).negative_slope
         self.encoder, self.decoder = architecture(latents, image_shape, np.random.default_rng(seed), self.dtype)
-        for relu in self.relus.values():
+        for relu in self.relus.values() if self.negative_slope else ():
             relu.negative_slope = self.negative_slope
-        self.parameters = self._named("parameters")
+
+    @property
+    def parameters(self):
+        return Arrays(self._named("parameters"))
 
     @property
     def gradients(self):
-        return self._named("gradients")
+        return Arrays(self._named("gradients"))
 
     @property
     def relus(self):
@@ -170,19 +176,23 @@ class BetaVAE:
     def encode(self, images):
         """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x).
 
-        Raises ValueError for images of another size than the model's, or with pixels outside 0 … 1.
+        Nothing is kept for a backward pass: that is what `encoder.forward` does, and `decoder.forward`. Raises
+        ValueError for images of another size than the model's, or with pixels outside 0 … 1.
         """
+        return np.split(self.encoder.infer(self._images(images)), 2, axis=1)
+
+    def _images(self, images):
         images = np.asarray(images, self.dtype)
         if images.shape[1:] != self.image_shape:
             raise ValueError(f"this model takes images of shape (N, {', '.join(map(str, self.image_shape))}), "
-                             f"not {images.shape}")
+                             f"not {images.shape}: (N, height, width, channels)")
         require_pixels(images)
-        return np.split(self.encoder.forward(images), 2, axis=1)
+        return images
 
     @alone
     def decode(self, z):
         """z (N, D) -> logits (N, height, width, channels) of p(x|z); sigmoid(logits) is the picture."""
-        return self.decoder.forward(np.asarray(z, self.dtype))
+        return self.decoder.infer(np.asarray(z, self.dtype))
 
     @alone
     def loss_and_gradients(self, images, noise, objective, step):
@@ -203,13 +213,13 @@ class BetaVAE:
 
         N is there since KL is the batch's mean; dz has had it from the reconstruction loss, a mean too.
         """
-        images, noise = np.asarray(images, self.dtype), np.asarray(noise, self.dtype)
+        images, noise = self._images(images), np.asarray(noise, self.dtype)
         if not len(images) or noise.shape != (len(images), self.latents):
             raise ValueError(f"noise must have shape (N, {self.latents}), one row for each of N ≥ 1 images, "
                              f"not {noise.shape} for {len(images)}")
-        mean, logvar = self.encode(images)
+        mean, logvar = np.split(self.encoder.forward(images), 2, axis=1)
         z = reparameterize(mean, logvar, noise)
-        logits = self.decode(z)
+        logits = self.decoder.forward(z)
 
         reconstruction, dlogits = bernoulli_nll(logits, images)
         kl_per_latent, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)

@@ -15,7 +15,7 @@ pixels beside DeepMind's.
 import numpy as np
 
 from tinybvae.kernels.compiler import jit
-from tinybvae.kernels.threads import indices, parallel, shared
+from tinybvae.kernels.threads import indices, next_slice, parallel
 
 FACTOR_NAMES = ("shape", "scale", "orientation", "position_x", "position_y")
 FACTOR_VALUES = (np.arange(1.0, 4.0), np.linspace(.5, 1, 6), np.linspace(0, 2 * np.pi, 40),
@@ -91,12 +91,14 @@ def _fill(outline, scale, orientation, x, y, image):
 @parallel
 def _render(work, outlines, shape, scale, orientation, x, y, images):
     rows, columns = images.shape[1:]
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         for n in indices(len(shape), s):
             images[n] = 0
             # The centre keeps a quarter of the image from its borders, and pixels' centres are whole numbers.
             centre_x, centre_y = columns * (.25 + .5 * x[n]) - .5, rows * (.25 + .5 * y[n]) - .5
             _fill(outlines[shape[n]], scale[n], orientation[n], centre_x, centre_y, images[n])
+        s = next_slice(work)
 
 
 def alike(classes):

@@ -11,7 +11,7 @@ import numpy as np
 from tinybvae.kernels import im2col, winograd
 from tinybvae.kernels.gemm import ROWS, VECTOR, microkernel, whole_tiles, whole_vectors, with_zeros
 from tinybvae.kernels.memory import empty
-from tinybvae.kernels.threads import SLICES, indices, parallel, part, shared
+from tinybvae.kernels.threads import SLICES, indices, next_slice, parallel, part
 
 
 def _require_fit(a, b, fit):
@@ -108,9 +108,11 @@ def _matmul(work, a, b, c):
     """The last tile of a row or column begins early: it computes some numbers a second time, to the same bits."""
     (M, N), lanes = c.shape, VECTOR // c.itemsize
     rows, columns = -(-M // ROWS), -(-N // lanes)
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         for t in indices(rows * columns, s):
             microkernel(a, min(t % rows * ROWS, M - ROWS), b, min(t // rows * lanes, N - lanes), c, len(b), False)
+        s = next_slice(work)
 
 
 # The passes over whole arrays in between.
@@ -126,48 +128,56 @@ def sum_pixels(y):
 @parallel
 def _sum_rows(work, rows, slices):
     """Sums of SLICES parts of the rows (M, K)."""
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         total = slices[s]
         total[:] = 0
         for m in indices(len(rows), s):
             row = rows[m]
             for k in range(len(row)):
                 total[k] += row[k]
+        s = next_slice(work)
 
 
-# In place, for LLVM cannot vectorize a loop over two arrays that may be the same one.
+# Copied first, then in place: LLVM cannot vectorize a loop over two arrays that may be the same one.
 
-def relu(x, y, negative_slope):
+def relu(x, negative_slope):
     """y = x where x > 0, else negative_slope · x; NaN where x is."""
-    _require_fit(x, y, x.shape == y.shape and y.flags.c_contiguous)
-    if y is not x:
-        y[...] = x
-    _relu(y.reshape(-1), y.dtype.type(negative_slope))
+    y = empty(x.shape, x.dtype)
+    _require_fit(x, y, True)
+    _relu(np.ascontiguousarray(x).reshape(-1), y.reshape(-1), y.dtype.type(negative_slope))
+    return y
 
 
 @parallel
-def _relu(work, y, negative_slope):
-    for s in shared(work):
+def _relu(work, x, y, negative_slope):
+    s = next_slice(work)
+    while s >= 0:
         ys = part(y, s)
+        ys[:] = part(x, s)
         for i in range(len(ys)):
             ys[i] = ys[i] if ys[i] > 0 else negative_slope * ys[i]
+        s = next_slice(work)
 
 
-def relu_backward(dy, y, dx, negative_slope):
-    """dx = dy where y > 0, else negative_slope · dy; dx may be dy, but not y."""
+def relu_backward(dy, y, negative_slope):
+    """dx = dy where y > 0, else negative_slope · dy."""
     _require_fit(dy, y, dy.shape == y.shape)
-    _require_fit(dy, dx, dy.shape == dx.shape and dx.flags.c_contiguous and not np.may_share_memory(dx, y))
-    if dx is not dy:
-        dx[...] = dy
-    _relu_backward(dx.reshape(-1), y.reshape(-1), dx.dtype.type(negative_slope))
+    dx = empty(dy.shape, dy.dtype)
+    flat = (np.ascontiguousarray(array).reshape(-1) for array in (dy, y, dx))
+    _relu_backward(*flat, dx.dtype.type(negative_slope))
+    return dx
 
 
 @parallel
-def _relu_backward(work, dx, y, negative_slope):
-    for s in shared(work):
+def _relu_backward(work, dy, y, dx, negative_slope):
+    s = next_slice(work)
+    while s >= 0:
         dxs, ys = part(dx, s), part(y, s)
+        dxs[:] = part(dy, s)
         for i in range(len(ys)):
             dxs[i] = dxs[i] if ys[i] > 0 else negative_slope * dxs[i]
+        s = next_slice(work)
 
 
 if numba.config.DISABLE_JIT:  # NUMBA_DISABLE_JIT=1: the plain twins, to step through with a debugger

@@ -18,7 +18,7 @@ import numpy as np
 
 from tinybvae.kernels.compiler import jit
 from tinybvae.kernels.gemm import gemm, whole_tiles
-from tinybvae.kernels.threads import indices, parallel, shared
+from tinybvae.kernels.threads import indices, next_slice, parallel
 
 
 @jit
@@ -85,7 +85,8 @@ def conv2d(work, big, w, bias, small):
     N, H, K = len(big), big.shape[1] // 2, len(w)
     C = K // 16
     W = big.shape[2] // (2 * C)
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         padded = blank(big, C)
         strip, patches = _windows(W, C, w.dtype)
         for n in indices(N, s):
@@ -94,13 +95,15 @@ def conv2d(work, big, w, bias, small):
                 _fill(strip, padded, i, C)
                 gemm(patches, w, small[n, i], W, K, False)
                 add_bias(small[n, i], bias, W)
+        s = next_slice(work)
 
 
 @parallel
 def conv2d_transpose(work, small, w, bias, big, C):
     """big (N, 2H, 2W·C) from small (N, H, W in whole tiles, O), wᵀ (O, 16·C in whole vectors) and bias (2W·C,)."""
     N, H, W, O = len(big), big.shape[1] // 2, big.shape[2] // (2 * C), len(w)
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         padded = blank(big, C)
         patches = np.empty((small.shape[2], w.shape[1]), w.dtype)
         for n in indices(N, s):
@@ -109,6 +112,7 @@ def conv2d_transpose(work, small, w, bias, big, C):
                 gemm(small[n, i], w, patches, W, O, False)
                 _add_patches(patches, padded, i, W, C)
             crop(padded, bias, big[n], C)
+        s = next_slice(work)
 
 
 @jit
@@ -133,7 +137,8 @@ def conv2d_weight(work, big, small, slices):
     """Slices (SLICES, 16·C, O), whose sum is w, from big (N, 2H, 2W·C) and small (N, H, W, O in whole vectors)."""
     (N, H, W, O), K = small.shape, slices.shape[1]
     C = K // 16
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         padded = blank(big, C)
         strip, patches = _windows(W, C, big.dtype)
         slices[s] = 0
@@ -142,3 +147,4 @@ def conv2d_weight(work, big, small, slices):
             for i in range(H):
                 _fill(strip, padded, i, C)
                 gemm(patches.T, small[n, i], slices[s], K, W, True)
+        s = next_slice(work)

@@ -23,12 +23,36 @@ WORTHWHILE = 2 ** 17  # numbers in a kernel's arrays; with fewer it is done befo
 
 _lock = threading.RLock()  # a kernel takes all cores, so it is one at a time
 _workers = []              # of each other thread its queue of jobs, (kernel, arguments, queue for an error or None)
+_most = numba.config.NUMBA_NUM_THREADS
+
+
+def set_num_threads(threads):
+    """Let kernels take so many threads; if `numba.set_num_threads` was called as well, the fewer.
+
+    Raises ValueError unless it is a whole number of at least 1.
+    """
+    global _most
+    if not isinstance(threads, (int, np.integer)) or threads < 1:
+        raise ValueError(f"threads must be a whole number of at least 1, not {threads!r}")
+    _most = int(threads)
+
+
+def num_threads():
+    """How many threads a kernel takes.
+
+    Numba counts threads once it has loaded a library of them, which may be missing, and which kernels do not need.
+    """
+    try:
+        numba.threading_layer()
+    except ValueError:  # none is loaded, so nobody has called numba.set_num_threads
+        return _most
+    return min(_most, numba.get_num_threads())
 
 
 def parallel(function):
-    """A kernel that threads share, as many as `numba.get_num_threads` says.
+    """A kernel that threads share, `num_threads` of them.
 
-    Its first argument is `work`, which callers leave out: its loop is `for s in shared(work)`.
+    Its first argument is `work`, which callers leave out: its loop runs while `next_slice(work)` is one.
     """
     kernel = compiled(nogil=True)(function)
 
@@ -36,14 +60,15 @@ def parallel(function):
     @functools.wraps(function)
     def run(*arguments):
         size = sum(array.size for array in arguments if isinstance(array, np.ndarray))
-        threads = min(numba.get_num_threads(), SLICES) if size >= WORTHWHILE else 1
-        counts, jobs = np.zeros(SLICES + 1, np.intp), []  # how many threads came for each slice; how many are done
+        threads = min(num_threads(), SLICES) if size >= WORTHWHILE else 1
+        # How many threads came for each slice; how many are done; of each thread, how many slices it has looked at.
+        counts, jobs = np.zeros(SLICES + 1 + threads, np.intp), []
         try:
             for i in range(1, threads):
-                job = kernel, ((counts, SLICES * i // threads), *arguments), queue.SimpleQueue()
+                job = kernel, ((counts, i, SLICES * i // threads), *arguments), queue.SimpleQueue()
                 _worker(i).put(job)
                 jobs.append(job)
-            kernel((counts, 0), *arguments)
+            kernel((counts, 0, 0), *arguments)
         finally:  # whatever happens: nobody writes into the arrays any more
             errors = [_end(worker, job, counts) for worker, job in zip(_workers, jobs)]
         for error in filter(None, errors):
@@ -81,15 +106,22 @@ def part(array, s):
     return array[own.start:own.stop]
 
 
-@numba.njit(forceinline=True)  # not `jit`: Numba cannot use a generator that was kept
-def shared(work):
-    """The slices that no other thread has begun, from this thread's own first one on, once around."""
-    counts, first = work
-    for i in range(SLICES):
-        s = (first + i) % SLICES
+@jit
+def next_slice(work):
+    """The next slice that no other thread has begun, from this thread's own first one on, once around; then −1.
+
+    Whoever asks for it is done with the one before. (Not a generator: what one is given, Numba never lets go.)
+    """
+    counts, thread, first = work
+    looked = SLICES + 1 + thread
+    if counts[looked] > 0:
+        _add(counts, SLICES, 1)
+    while counts[looked] < SLICES:
+        s = (first + counts[looked]) % SLICES
+        counts[looked] += 1
         if _add(counts, s, 1) == 0:
-            yield s
-            _add(counts, SLICES, 1)
+            return s
+    return -1
 
 
 @jit
@@ -139,8 +171,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)
 
 if numba.config.DISABLE_JIT:  # one thread, to step through with a debugger
-    def shared(work):  # noqa: F811
-        return range(SLICES)
+    def next_slice(work):  # noqa: F811
+        return next(work, -1)
 
     def parallel(function):  # noqa: F811
-        return functools.partial(function, None)
+        return lambda *arguments: function(iter(range(SLICES)), *arguments)

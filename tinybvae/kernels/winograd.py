@@ -36,7 +36,7 @@ import numpy as np
 from tinybvae.kernels.compiler import jit
 from tinybvae.kernels.gemm import VECTOR, gemm, load, put, whole_tiles, with_zeros
 from tinybvae.kernels.im2col import add_bias, blank, crop, pad
-from tinybvae.kernels.threads import indices, parallel, shared
+from tinybvae.kernels.threads import indices, next_slice, parallel
 
 CELLS = 32
 
@@ -201,7 +201,8 @@ def conv2d(work, big, taps, bias, small):
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 4
     K, O = taps.shape[1:]
     rows, w = max(1, CELLS // columns), _squares_of_w(taps)
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         padded = blank(big, K // 4)
         patches, squares = _matrices(rows * columns, K, w.dtype), _matrices(rows * columns, O, w.dtype)
         start, stop = _rows_of_slice(s, N, H, columns)
@@ -214,6 +215,7 @@ def conv2d(work, big, taps, bias, small):
             for row in range(first, last):
                 collect(squares, (row - first) * columns, small, row)
         _bias_alone(big, bias, small, 4 * start, 4 * stop)
+        s = next_slice(work)
 
 
 @jit
@@ -237,7 +239,8 @@ def conv2d_transpose(work, small, taps, bias, big):
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 4
     O, K = taps.shape[1:]
     rows, w = max(1, CELLS // columns), _squares_of_w(taps)
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         padded = blank(big, K // 4)
         squares, patches = _matrices(rows * columns, O, w.dtype), _matrices(rows * columns, K, w.dtype)
         start, stop = _rows_of_slice(s, N, H, columns)
@@ -254,6 +257,7 @@ def conv2d_transpose(work, small, taps, bias, big):
                 scatter(patches, (row - first) * columns, padded, i, K // 4)
                 if i == H // 4 - 1:
                     crop(padded, bias, big[n], K // 4)
+        s = next_slice(work)
 
 
 @parallel
@@ -262,19 +266,21 @@ def conv2d_weight(work, big, small, slices):
     N, H, (W, O) = len(big), big.shape[1] // 2, small.shape[1:]
     K, columns = slices.shape[2] // O, W // 4
     rows = max(1, CELLS // columns)
-    for s in shared(work):
+    s = next_slice(work)
+    while s >= 0:
         start, stop = _rows_of_slice(s, N, H, columns)
-        if start == stop:
+        if start < stop:
+            padded = blank(big, K // 4)
+            patches, squares = _matrices(rows * columns, K, big.dtype), _matrices(rows * columns, O, big.dtype)
+            total = np.zeros((25, K, O), big.dtype)
+            for first in range(start, stop, rows):
+                last = min(first + rows, stop)
+                _gather_rows(big, first, last, padded, K // 4, patches)
+                for row in range(first, last):
+                    spread(small, row, squares, (row - first) * columns)
+                for r in range(25):
+                    gemm(patches[r].T, squares[r], total[r], K, (last - first) * columns, True)
+            gemm(TAPS.T.astype(big.dtype), total.reshape(25, K * O), slices[s], 4, 25, False)
+        else:
             slices[s] = 0
-            continue
-        padded = blank(big, K // 4)
-        patches, squares = _matrices(rows * columns, K, big.dtype), _matrices(rows * columns, O, big.dtype)
-        total = np.zeros((25, K, O), big.dtype)
-        for first in range(start, stop, rows):
-            last = min(first + rows, stop)
-            _gather_rows(big, first, last, padded, K // 4, patches)
-            for row in range(first, last):
-                spread(small, row, squares, (row - first) * columns)
-            for r in range(25):
-                gemm(patches[r].T, squares[r], total[r], K, (last - first) * columns, True)
-        gemm(TAPS.T.astype(big.dtype), total.reshape(25, K * O), slices[s], 4, 25, False)
+        s = next_slice(work)
