@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numba
 import numpy as np
-from matplotlib.figure import Figure
 
 import tinybvae as tb
 from tinybvae import kernels
 from tinybvae.commandline import Parser, path, positive_int, say, thread_count
 from tinybvae.files import write_atomically
-from tinybvae.report.figures import bare, png
+from tinybvae.kernels.threads import set_num_threads
+from tinybvae.report.figures import Figure, bare, png
 
 try:
     import torch
@@ -51,7 +51,7 @@ print(2 * 2048 ** 3 / np.median(times[2:]))
 
 
 def main():
-    parser = Parser(description=__doc__.partition("\n")[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--batches", type=positive_int, nargs="+", default=[16, 64, 256, 1024], help="images a step")
     parser.add_argument("--threads", type=thread_count, nargs="+", default=powers_of_two(thread_count()),
                         help="to share it")
@@ -152,7 +152,7 @@ def take_turns(functions, rounds):
 
 
 def set_threads(threads):
-    numba.set_num_threads(threads)
+    set_num_threads(threads)
     if torch:
         torch.set_num_threads(threads)
 

@@ -5,7 +5,6 @@ first. Figure 4: capacity that rises, γ |KL − C|, on coloured dSprites. READM
 """
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import tinybvae as tb
 from evaluate import losses
@@ -172,7 +171,7 @@ def opening(C, each):
 def kl_by_capacity(C, each):
     """PNG: the KL of each of FACTORS as C rises, and the four values that the paper shows pictures of."""
     opened = {name: at for name, at in zip(FACTORS, opening(C, each)) if at is not None}
-    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    figure = figures.Figure(figsize=(6, 3.2), layout="constrained")
     axis = figure.subplots()
     for name, kl in zip(FACTORS, each):
         axis.plot(C, kl, lw=1.2, label=name)

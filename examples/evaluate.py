@@ -24,7 +24,7 @@ def losses(model, sprites, samples=10_000, batch_size=50):
         sums += reconstruction, tb.gaussian_kl(mean, logvar)[0].sum()
     found = dict(zip(("reconstruction", "kl"), sums / (samples // batch_size)))
     if isinstance(sprites, tb.DSprites) and len(sprites) == len(tb.DSprites()):  # not a file with a part of them
-        images = sprites.images(NINE)
+        images = sprites.images(np.array(NINE))
         found["nine_images"] = tb.bernoulli_nll(model.decode(model.encode(images)[0]), images)[0]
     return found
 

@@ -6,11 +6,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import numba
-
 import tinybvae as tb
 from tinybvae.checkpoint import before
 from tinybvae.commandline import Parser, say
+from tinybvae.kernels.threads import set_num_threads
 from tinybvae.report import describe, summary
 from tinybvae.runs import opened, score_if_due
 from tinybvae.settings import add_options, command, given_settings, objective_of
@@ -23,7 +22,7 @@ def main():
                     "capacity than the recipe's, the other defaults are those of --preset burgess2018.")
     add_options(parser)
     options = parser.parse_args()
-    numba.set_num_threads(options.threads)
+    set_num_threads(options.threads)
     with ExitStack() as stack:
         try:
             run, sprites = stack.enter_context(opened(options.out, given_settings(options), options.preset,

@@ -8,7 +8,6 @@ says what comes out.
 from itertools import combinations
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import tinybvae as tb
 from explore import PRETRAINED
@@ -57,7 +56,7 @@ def independent_is_not_disentangled(out, quick):
 @figures.picture
 def bars(found):
     """PNG: how much two components have to do with each other, and what the scores say of them."""
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    figure = figures.Figure(figsize=(8, 2.8), layout="constrained")
     between, scored = figure.subplots(1, 2, width_ratios=(1, 3))
     for i, (name, row) in enumerate(found.items()):
         nats, *scores = row.values()
@@ -113,7 +112,7 @@ def few_labels(out, quick):
 @figures.picture
 def errors_by_labels(found):
     """PNG: error by number of labels, a panel a learner."""
-    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    figure = figures.Figure(figsize=(7, 2.8), layout="constrained")
     for axis, learner in zip(figure.subplots(1, 2, sharey=True), (one_latent, all_latents)):
         for name, errors in found.items():
             who, code = name.split(", ", 1)

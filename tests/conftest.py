@@ -3,10 +3,10 @@
 import sys
 import warnings
 
-import numba
 import pytest
 
 import tinybvae as tb
+from tinybvae.kernels import threads
 from tinybvae.report import describe
 
 
@@ -15,7 +15,7 @@ def call(monkeypatch, capsys):
     """A function of a command's `main` and its options: exit status, output and complaints, in this process."""
     def called(main, *options):
         monkeypatch.setattr(sys, "argv", ["command", *map(str, options)])
-        status, threads = 0, numba.get_num_threads()
+        status, before = 0, threads.num_threads()
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a user would see it
             try:
@@ -23,7 +23,7 @@ def call(monkeypatch, capsys):
             except SystemExit as stopped:
                 status = stopped.code
             finally:
-                numba.set_num_threads(threads)
+                threads.set_num_threads(before)
         return status, *capsys.readouterr()
     return called
 

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae.kernels import threads
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -15,10 +15,10 @@ import benchmark  # noqa: E402
 
 
 def test_tables_and_picture(tmp_path, call, monkeypatch):
-    picture, threads = tmp_path / "new" / "speed.png", numba.get_num_threads()
+    picture, before = tmp_path / "new" / "speed.png", threads.num_threads()
     monkeypatch.setattr(benchmark, "SECONDS", 0)
     status, printed, _ = call(benchmark.main, "--batches", 1, 7, "--threads", 1, "--rounds", 1, "--out", picture)
-    numba.set_num_threads(threads)
+    threads.set_num_threads(before)
     assert status == 0
     rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("|")]
     assert [row[0].strip() for row in rows if "conv2d" in row[0]] == ["conv2d", "conv2d_transpose", "conv2d_weight"]

@@ -1,13 +1,14 @@
 """A checkpoint holds all of a run, is written whole or not at all, and is believed only if its digest matches."""
 
 import os
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.checkpoint import before, newest_of, reinstate
+from tinybvae.checkpoint import GENERATORS, before, newest_of, reinstate
 
 
 def small_run(optimizer=tb.Adam, **model):
@@ -101,13 +102,78 @@ def test_files_that_are_no_checkpoints(tmp_path):
             tb.load(path)
 
 
-def test_models_that_cannot_be_loaded_again(tmp_path):
-    def mine(latents, image_shape, rng, dtype):
-        return tb.higgins2017(latents, image_shape, rng, dtype)
+def own(latents, image_shape, rng, dtype, relu=tb.ReLU):
+    """Of higgins2017's parameters, by name and shape, but with ReLUs in the decoder."""
+    encoder, decoder = tb.higgins2017(latents, image_shape, rng, dtype)
+    decoder.layers.update(tanh1=relu(), tanh2=relu(.3))
+    return encoder, decoder
 
-    tb.save(small_run(architecture=mine), tmp_path / "a.h5")
-    with pytest.raises(ValueError, match="a.h5: .*made with 'mine'; only burgess2018 and higgins2017"):
-        tb.load(tmp_path / "a.h5")
+
+def test_an_architecture_is_known_by_its_layers(tmp_path):
+    """Whatever it is called: one of ours is found, another must be given, and nothing else is taken for it."""
+    images, path = np.ones((2, 16, 16, 1)), tmp_path / "a.h5"
+    for ours in (tb.burgess2018, partial(tb.higgins2017), lambda *arguments: tb.burgess2018(*arguments)):
+        tb.save(small_run(architecture=ours), path)
+        np.testing.assert_array_equal(tb.load_model(path).encode(images), small_run(architecture=ours).model.encode(images))
+    namesake = partial(own)
+    for name in "own", "burgess2018", "higgins2017":
+        namesake.__name__ = name
+        run = small_run(architecture=namesake)
+        tb.save(run, path)
+        for read in tb.load, tb.load_model:
+            with pytest.raises(ValueError, match=f"a.h5: .*made with '{name}', whose layers are not those of burgess2018 "
+                                                 "and higgins2017: load it with architecture="):
+                read(path)
+            with pytest.raises(ValueError, match="not those of burgess2018: load it with"):
+                read(path, tb.burgess2018)
+        np.testing.assert_array_equal(tb.load_model(path, own).decode(np.ones((2, 3))),
+                                      run.model.decode(np.ones((2, 3))))
+
+
+def test_slopes_that_were_changed_come_back(tmp_path):
+    run = small_run()
+    run.model.relus["encoder.conv2"].negative_slope = .5
+    tb.save(run, tmp_path / "a.h5")
+    back = tb.load(tmp_path / "a.h5").model
+    assert [relu.negative_slope for relu in back.relus.values()] == [0, .5, *10 * [0]]
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_any_generator_of_numpys_comes_back(tmp_path, generator):
+    run = small_run()
+    run.rng = np.random.Generator(getattr(np.random, generator)(3))
+    run.rng.random(5)
+    tb.save(run, tmp_path / "a.h5")
+    assert tb.load(tmp_path / "a.h5").rng.random() == run.rng.random()
+
+
+class Mine(tb.Adam):
+    pass
+
+
+@pytest.mark.parametrize("wrong, message", [
+    ({"rng": np.random.RandomState(0)}, "rng must be a Generator of NumPy's.*, not of RandomState"),
+    ({"rng": None}, "rng must be a Generator of NumPy's.*, not of NoneType"),
+    ({"optimizer": Mine({})}, "the optimizer must be Adam or Adagrad, not Mine"),
+    ({"settings": {"data": {1, 2}}}, "cannot be stored: JSON has no set"),
+    ({"settings": {(1, 2): 3}}, "cannot be stored: keys must be str")])
+def test_what_no_checkpoint_could_bring_back_is_refused_at_once(tmp_path, wrong, message):
+    run = small_run()
+    with pytest.raises(ValueError, match=message):
+        tb.Run(**{"model": run.model, "optimizer": run.optimizer, "rng": run.rng, **wrong})
+    for name, value in wrong.items():
+        setattr(run, name, value)
+    with pytest.raises(ValueError, match=message):
+        tb.save(run, tmp_path / "a.h5")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_long_life(tmp_path):
+    """Scores of a thousand evaluations."""
+    run = small_run()
+    run.scores = [{"step": step, "mig": .1 + step / 3} for step in range(3000)]
+    tb.save(run, tmp_path / "a.h5")
+    assert tb.load(tmp_path / "a.h5").scores == run.scores
 
 
 def test_settings_may_hold_numpy_numbers(tmp_path):

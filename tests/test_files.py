@@ -1,5 +1,6 @@
 """Files are written whole or not at all, whoever else writes them, and a folder is one process's at a time."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -28,6 +29,43 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, moment):
     assert path.read_bytes() == b"old" and [*tmp_path.iterdir()] == [path]
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new" and [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_that_cannot_tell_when_it_has_written(tmp_path, monkeypatch, number):
+    def unknown(file):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", unknown)
+    write_atomically(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="another kind of locks")
+def test_locks_as_nfs_has_them(tmp_path, monkeypatch):
+    """An exclusive one is of what is open for writing."""
+    import fcntl
+    flock = fcntl.flock
+
+    def of_nfs(file, how):
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", of_nfs)
+    for _ in range(2):
+        with locked(tmp_path), pytest.raises(ValueError, match="another run is at work"), locked(tmp_path):
+            pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="another kind of locks")
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def none(file, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", none)
+    with pytest.warns(UserWarning, match="knows no locks: see that no second run"), locked(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("links", [True, False])

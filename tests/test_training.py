@@ -1,16 +1,20 @@
 """The loop: interrupted and resumed, or on another number of threads, it leaves the same bits."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numba
 import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae.training import AT_ONCE, ENDING
 
 OBJECTIVE = tb.capacity_objective(100.0, [(0, 0.0), (30, 20.0)])
 SPRITES = tb.DSprites()
@@ -89,17 +93,89 @@ def test_three_steps_by_hand():
     assert all((p == run.model.parameters[name]).all() for name, p in model.parameters.items())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDING)
 def test_an_interrupt_ends_with_a_checkpoint(number):
+    """And with no sooner death: a terminal that is closed, and some schedulers, send theirs twice."""
     seen, before = [], signal.getsignal(number)
 
     def checkpoint(run):
         seen.append(run.step)
         if seen == [2, 4]:
             signal.raise_signal(number)
+        if len(seen) == 3 and number not in AT_ONCE:
+            signal.raise_signal(number)
 
     assert not train(fresh(), 30, checkpoint, every=2)
     assert seen == [2, 4, 4] and signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", set(ENDING) - {signal.SIGINT})
+def test_signals_that_others_use_are_left_to_them(number):
+    """One that is ignored, as SIGHUP is under nohup; or a handler of the caller's own, but for SIGTERM."""
+    calls, before = [], signal.getsignal(number)
+    try:
+        for handler in signal.SIG_IGN, lambda number, frame: calls.append(number):
+            signal.signal(number, handler)
+            done = train(fresh(), 4, lambda run: signal.raise_signal(number), every=2)
+            assert signal.getsignal(number) is handler
+            if handler == signal.SIG_IGN:
+                assert done and not calls
+            else:
+                assert done == (number not in AT_ONCE) and len(calls) == (2 if done else 1)
+    finally:
+        signal.signal(number, before)
+
+
+class Closed(io.StringIO):
+    """A stream whose reader, or which itself, is gone; or with nothing but `write`."""
+
+    def __init__(self, wrong):
+        super().__init__()
+        self.wrong = wrong
+
+    def write(self, text):
+        if self.wrong:
+            raise self.wrong
+        return super().write(text)
+
+
+@pytest.mark.parametrize("stream", [None, Closed(ValueError("I/O operation on closed file")), Closed(OSError(5, "gone")),
+                                    SimpleNamespace(write=lambda text: len(text)),
+                                    io.TextIOWrapper(io.BytesIO(), "ascii")])
+def test_whatever_the_callers_process_has_set(monkeypatch, stream, uninterrupted, tmp_path):
+    """Streams that cannot be written to, NumPy's errors as exceptions: the bits are the same."""
+    for name in "stdout", "stderr":
+        monkeypatch.setattr(sys, name, stream)
+    with np.errstate(all="raise"):
+        run = fresh()
+        assert train(run, 30)
+    tb.save(run, tmp_path / "checkpoint.h5")
+    assert (tmp_path / "checkpoint.h5").read_bytes() == uninterrupted
+
+
+def test_an_index_is_an_integer_array():
+    """(N,), always, as a data set of one's own may rely on."""
+    class Own:
+        image_shape, factor_names, factor_sizes = (16, 16, 1), ("kind",), (2,)
+        kept = np.random.default_rng(0).integers(0, 2, (30, 16, 16, 1)).astype(np.float32)
+
+        def __len__(self):
+            return len(self.kept)
+
+        def images(self, index):
+            assert index.dtype == np.int64 and index.ndim == 1
+            return self.kept[index]
+
+        def classes(self, index):
+            assert index.dtype == np.int64 and index.ndim == 1
+            return index[:, None] % 2
+
+    model = tb.BetaVAE(2, image_shape=(16, 16, 1))
+    run = tb.Run(model, tb.Adam(model.parameters), np.random.default_rng(0))
+    assert tb.train(run, Own(), OBJECTIVE, 2, batch_size=7)
+    tb.metrics.evaluate(model, Own())
+    with TemporaryDirectory() as folder:
+        tb.write_report(run, Own(), folder, "")
 
 
 def test_checkpoints_come_at_intervals_and_at_the_end(capsys):

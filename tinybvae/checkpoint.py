@@ -10,27 +10,40 @@ import h5py
 import numpy as np
 
 from tinybvae.files import USER_BLOCK, user_block, write_atomically
+from tinybvae.layers import ReLU
 from tinybvae.optimizers import Adagrad, Adam, Optimizer
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FORMAT = "tinybvae checkpoint 1"
 OPTIMIZERS = {optimizer.__name__: optimizer for optimizer in (Adam, Adagrad)}
+GENERATORS = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"  # of random bits, NumPy's
 
 
 @dataclass
 class Run:
     """All that the next training step depends on, and all that the past ones have left to show.
 
-    Without an optimizer it is a model to look at, which its file holds in a third of the space.
+    Without an optimizer it is a model to look at, which its file holds in a third of the space. Raises ValueError for
+    what a checkpoint could not bring back: another optimizer or generator than ours and NumPy's, other settings.
     """
 
     model: BetaVAE
     optimizer: Optimizer | None
-    rng: np.random.Generator                      # of np.random.default_rng
+    rng: np.random.Generator                      # np.random.default_rng(seed), or with another of GENERATORS
     step: int = 0                                 # updates done
     history: list = field(default_factory=list)   # rows of `history_columns`
     scores: list = field(default_factory=list)    # of `metrics.evaluate`, each with its "step"
     settings: dict = field(default_factory=dict)  # the configuration, as JSON can hold it
+
+    def __post_init__(self):
+        generator = getattr(self.rng, "bit_generator", self.rng)
+        if not isinstance(self.rng, np.random.Generator) or type(generator).__name__ not in GENERATORS:
+            raise ValueError(f"rng must be a Generator of NumPy's, as np.random.default_rng(seed) is, not of "
+                             f"{type(generator).__name__}: no checkpoint could bring it back")
+        if self.optimizer is not None and type(self.optimizer) not in OPTIMIZERS.values():
+            raise ValueError(f"the optimizer must be {' or '.join(OPTIMIZERS)}, not {type(self.optimizer).__name__}: "
+                             f"no checkpoint could bring it back")
+        as_json(self.settings)
 
     @property
     def history_columns(self):
@@ -46,17 +59,25 @@ def as_json(value, **how):
             raise ValueError(f"{value!r} cannot be stored: JSON has no {type(value).__name__}")
         return value.tolist()
 
-    return json.dumps(value, default=plain, **how)
+    try:
+        return json.dumps(value, default=plain, **how)
+    except TypeError as error:
+        raise ValueError(f"{value!r} cannot be stored: {error}") from error
 
 
 def save(run, path, keep=None):
-    """Write the run to a checkpoint file as `write_atomically` does. The same run gives the same bytes."""
+    """Write the run to a checkpoint file as `write_atomically` does. The same run gives the same bytes.
+
+    Raises ValueError as `Run` does.
+    """
+    run.__post_init__()
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", userblock_size=USER_BLOCK) as file:
         model, optimizer = run.model, run.optimizer
         file.attrs["model"] = as_json({
-            "architecture": model.architecture.__name__, "latents": model.latents, "dtype": model.dtype.name,
+            "architecture": _name(model.architecture), "latents": model.latents, "dtype": model.dtype.name,
             "image_shape": model.image_shape, "negative_slope": model.negative_slope})
+        file.attrs["layers"] = as_json(_layers(model))
         for name, array in model.parameters.items():
             file[f"parameters/{name}"] = array
         if optimizer:
@@ -103,24 +124,23 @@ def reinstate(path):
     os.replace(before(path), path)
 
 
-def load(path):
-    """The run in a checkpoint file.
+def load(path, architecture=None):
+    """The run in a checkpoint file, which `architecture` made the model of: none need be given if it is one of ours.
 
-    Raises ValueError if it is missing, damaged, not a checkpoint, or of an architecture or optimizer not among ours.
+    Raises ValueError if it is missing, damaged or not a checkpoint, or if these functions make other layers than its.
     """
     with _open(path) as file:
-        model = _read_model(file, path)
+        model = _read_model(file, path, architecture)
         state, optimizer = json.loads(file.attrs["run"]), None
         translated = dict if "negative_slope" in json.loads(file.attrs["model"]) else _of_version_0_1
         if "optimizer" in file.attrs:
             description = json.loads(file.attrs["optimizer"])
-            optimizer = _named(OPTIMIZERS, description["name"], path)(model.parameters,
-                                                                      **translated(description["settings"]))
+            optimizer = OPTIMIZERS[description["name"]](model.parameters, **translated(description["settings"]))
             optimizer.t = description["t"]
             for moment, arrays in optimizer.moments.items():
                 for name, array in arrays.items():
                     file[f"moments/{moment}/{name}"].read_direct(array)
-        rng = np.random.default_rng()
+        rng = np.random.Generator(getattr(np.random, state["rng"]["bit_generator"])())
         rng.bit_generator.state = state["rng"]
         run = Run(model, optimizer, rng, state["step"], [], state.get("scores", []), translated(state["settings"]))
         rows = file["history"][()]
@@ -147,10 +167,10 @@ def _of_version_0_1(settings, parts=32):
     return settings
 
 
-def load_model(path):
-    """The model in a checkpoint file. Raises ValueError as `load` does."""
+def load_model(path, architecture=None):
+    """The model in a checkpoint file. Arguments and errors are those of `load`."""
     with _open(path) as file:
-        return _read_model(file, path)
+        return _read_model(file, path, architecture)
 
 
 def _open(path):
@@ -165,15 +185,42 @@ def _open(path):
     return h5py.File(io.BytesIO(data), "r")
 
 
-def _read_model(file, path):
+def _read_model(file, path, architecture):
+    """Names can be anybody's: what counts is that the layers are the same ones."""
     description = json.loads(file.attrs["model"])
-    model = BetaVAE(**{**description, "architecture": _named(ARCHITECTURES, description["architecture"], path)})
-    for name, array in model.parameters.items():
-        file[f"parameters/{name}"].read_direct(array)
-    return model
+    name = description.pop("architecture")
+    layers = json.loads(file.attrs["layers"]) if "layers" in file.attrs else None  # version 0.2 did not say them
+    for one in [architecture] if architecture else sorted(ARCHITECTURES.values(), key=lambda one: _name(one) != name):
+        if layers is None and name != _name(one):
+            continue
+        try:
+            model = BetaVAE(**description, architecture=one)
+        except ValueError:  # it cannot make such images
+            continue
+        if layers:
+            _set_slopes(model, layers)
+        if layers in (None, _layers(model)):
+            for name, array in model.parameters.items():
+                file[f"parameters/{name}"].read_direct(array)
+            return model
+    tried = _name(architecture) if architecture else " and ".join(ARCHITECTURES)
+    raise ValueError(f"{path}: it was made with {name!r}, whose layers are not those of {tried}: load it with "
+                     f"architecture=, the function that made it")
 
 
-def _named(choices, name, path):
-    if name not in choices:
-        raise ValueError(f"{path}: it was made with {name!r}; only {' and '.join(choices)} can be loaded")
-    return choices[name]
+def _name(architecture):
+    return getattr(architecture, "__name__", type(architecture).__name__)
+
+
+def _layers(model):
+    """Both networks' layers, as JSON gives them back."""
+    return json.loads(as_json({"encoder": model.encoder.settings, "decoder": model.decoder.settings}))
+
+
+def _set_slopes(model, layers):
+    """Those of the ReLUs: they may have been changed since the model was made."""
+    for side, described in layers.items():
+        for name, layer in getattr(model, side).layers.items():
+            kind, settings, _ = described.get(name, (None, None, None))
+            if isinstance(layer, ReLU) and kind == type(layer).__name__:
+                layer.negative_slope = settings["negative_slope"]

@@ -17,7 +17,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **how):
         super().__init__(**how)
         for stream in sys.stdout, sys.stderr:
-            if isinstance(stream, io.TextIOWrapper):
+            if isinstance(stream, io.TextIOWrapper) and not stream.closed:
                 stream.reconfigure(errors="replace")
 
     def error(self, message):
@@ -27,16 +27,23 @@ class Parser(argparse.ArgumentParser):
 def say(text, end="\n"):
     """Print, unless that is impossible: a terminal or a reader that is gone, or a full disk, ends no run."""
     try:
-        print(text, end=end, flush=True)
+        print(text, end=end)
+        getattr(sys.stdout, "flush", lambda: None)()
+    except UnicodeEncodeError:
+        say(text.encode("ascii", "replace").decode(), end)
     except BrokenPipeError:  # nobody will ever read it, nor what is still in the buffer when Python ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError:
+    except (OSError, ValueError):  # ValueError: it is closed
         pass
 
 
 def progress(**how):
     """A tqdm bar, of these options, in a terminal; elsewhere, and where stderr is closed, one that is not shown."""
-    return tqdm(disable=None if sys.stderr else True, **how)
+    try:
+        shown = sys.stderr.isatty()
+    except (AttributeError, ValueError):  # it is None, or closed
+        shown = False
+    return tqdm(disable=not shown, **how)
 
 
 def positive_int(text):

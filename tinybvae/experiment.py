@@ -6,11 +6,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import numba
-
 from tinybvae.checkpoint import as_json
 from tinybvae.commandline import Parser, path, say, thread_count
 from tinybvae.files import locked, write_atomically
+from tinybvae.kernels.threads import set_num_threads
 
 
 def reproduce(description, parts, name):
@@ -26,7 +25,7 @@ def reproduce(description, parts, name):
     parser.add_argument("--threads", type=thread_count, default=thread_count(), help="the result does not depend on it "
                         "(default: all)")
     options = parser.parse_args()
-    numba.set_num_threads(options.threads)
+    set_num_threads(options.threads)
     out = Path(options.out or f"runs/{name}{'-quick' if options.quick else ''}")
     with ExitStack() as lock:
         try:
@@ -72,7 +71,7 @@ def _begin(out, form, lock):
 
 def _do(part, out, quick, numbers):
     """Do a part, and add what it found to numbers.json."""
-    say(f"\n{part.__name__}: {part.__doc__.splitlines()[0]}")
+    say(f"\n{part.__name__}: {(part.__doc__ or '').partition(chr(10))[0]}")
     start = time.perf_counter()
     numbers[part.__name__] = part(out, quick)
     write_atomically(out / "numbers.json", as_json(numbers, indent=1, ensure_ascii=False).encode())

@@ -8,7 +8,8 @@ import errno
 import hashlib
 import os
 import secrets
-from contextlib import contextmanager, suppress
+import warnings
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -38,18 +39,30 @@ def write_atomically(path, data, keep=None):
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         if keep and path.exists():
             _link(path, keep)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":  # the rename itself is on disk once the folder is
-        folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            folder = os.open(path.parent, os.O_RDONLY)
+        except PermissionError:  # it may be written to, but not be read
+            return
+        try:
+            _sync(folder)
         finally:
             os.close(folder)
+
+
+def _sync(file):
+    """Wait until the disk has it, where the file system can tell: some of networks and virtual machines cannot."""
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
+            raise
 
 
 def _beside(path):
@@ -74,15 +87,19 @@ def _link(path, other):
 def locked(folder):
     """Keep other processes out meanwhile: there it raises ValueError. A process that dies leaves no lock behind, but
     perhaps half a file, which is removed here."""
-    file = os.open(folder if fcntl else Path(folder) / ".lock", os.O_RDONLY if fcntl else os.O_RDWR | os.O_CREAT)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) if fcntl else msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):  # others: the file system knows no locks
-                raise ValueError(f"{folder}: another run is at work there: give another folder, or wait") from error
+    ways = [(folder, os.O_RDONLY), (Path(folder) / ".lock", os.O_RDWR | os.O_CREAT)]  # NFS locks what is open to write
+    with ExitStack() as opened:
+        for path, how in ways if fcntl else ways[1:]:
+            file = os.open(path, how)
+            opened.callback(os.close, file)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) if fcntl else msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+                break
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                    raise ValueError(f"{folder}: another run is at work there: give another folder, or wait") from error
+        else:
+            warnings.warn(f"{folder}: this file system knows no locks: see that no second run is at work there")
         for left in Path(folder).glob(f".*.{16 * '[0-9a-f]'}.tmp"):
             left.unlink()
         yield
-    finally:
-        os.close(file)

@@ -7,6 +7,7 @@ at zero.
 """
 
 import copy
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -231,7 +232,11 @@ class Sequential:
 
     def __init__(self, **layers):
         self.layers = layers
-        self._fresh = {name: {*vars(layer)} for name, layer in layers.items()}  # what else it has, `forward` kept
+        self._look()
+
+    def _look(self):
+        """What attributes the layers have: whatever they will have beside them, `forward` kept."""
+        self._fresh = WeakKeyDictionary((layer, {*vars(layer)}) for layer in self.layers.values())
 
     def forward(self, x):
         for layer in self.layers.values():
@@ -241,29 +246,24 @@ class Sequential:
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
         def forward(x):
-            for layer in self._bare().values():
-                x = layer.forward(x)
+            for layer in self.layers.values():
+                x = copy.copy(layer).forward(x)
             return x
 
         return np.concatenate([forward(x[i:i + BATCH]) for i in range(0, max(len(x), 1), BATCH)])
 
-    def _bare(self):
-        """Copies of the layers, which share their parameters, without what `forward` kept."""
-        layers = {name: copy.copy(layer) for name, layer in self.layers.items()}
-        for name, layer in layers.items():
-            for kept in vars(layer).keys() - self._fresh.get(name, vars(layer).keys()):
-                delattr(layer, kept)
-        return layers
-
     def __getstate__(self):
-        layers = self._bare()
-        for layer in layers.values():
+        bare = {name: copy.copy(layer) for name, layer in self.layers.items()}
+        for layer, was in zip(bare.values(), self.layers.values()):
+            for kept in vars(layer).keys() - self._fresh.get(was, vars(layer).keys()):
+                delattr(layer, kept)
             if "gradients" in vars(layer):
                 layer.gradients = {}
-        return {**vars(self), "layers": layers}
+        return {**vars(self), "layers": bare, "_fresh": None}
 
     def __setstate__(self, state):
         vars(self).update(state)
+        self._look()
         for layer in self.layers.values():
             if "gradients" in vars(layer):
                 layer.gradients = {name: np.zeros_like(p) for name, p in layer.parameters.items()}
@@ -280,6 +280,13 @@ class Sequential:
     @property
     def gradients(self):
         return Arrays({f"{name}.{p}": a for name, layer in self.layers.items() for p, a in layer.gradients.items()})
+
+    @property
+    def settings(self):
+        """{name: [kind, settings, {parameter: shape}]} of its layers: what makes it what it is, but for the weights."""
+        return {name: [type(layer).__name__, getattr(layer, "settings", {}),
+                       {p: [*array.shape] for p, array in layer.parameters.items()}]
+                for name, layer in self.layers.items()}
 
     @property
     def relus(self):

@@ -16,15 +16,18 @@ from tinybvae.metrics import UNUSED
 
 HISTORY_EVERY = 10  # steps between two rows of the history
 RATE = "try a lower learning rate"
+AT_ONCE = signal.SIGINT, signal.SIGTERM  # Ctrl-C, and what clusters send: the second one
+ENDING = *AT_ONCE, *(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGBREAK")
+                     if hasattr(signal, name))  # a closed terminal, and schedulers' warnings
 BAR = "|{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"  # with the losses, 80 columns
 
 
 def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, checkpoint=None):
     """Train until `steps` updates are done, calling checkpoint(run) every `checkpoint_every` steps and at the end.
 
-    `objective` is one of `losses`, or any function (kl, step) -> (penalty, slope). The first interrupt (Ctrl-C, or
-    SIGTERM as clusters send) ends the loop after the step in hand and a last checkpoint; a second one acts at once.
-    Returns whether all steps are done. All randomness is drawn from run.rng, first a batch's images, then its noise.
+    `objective` is one of `losses`, or any function (kl, step) -> (penalty, slope); `sprites` as `images` says. A signal
+    of ENDING ends the loop after the step in hand and a last checkpoint; a second one of AT_ONCE acts at once. Returns
+    whether all steps are done. All randomness is drawn from run.rng, first a batch's images, then its noise.
 
     Raises ValueError for counts below 1 and for a run without an optimizer of its model's, and FloatingPointError,
     before the update, if the loss or a gradient is not finite. Before a checkpoint they are computed once more, with
@@ -48,10 +51,10 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
         if checkpoint:
             checkpoint(run)
 
-    with _interruptible() as interrupted, np.errstate(over="ignore", invalid="ignore"):
+    with _interruptible() as interrupted, np.errstate(all="ignore"):
         say("compiling... ", end="")  # now, by a small step of a copy, and not within the first step
         start = time.perf_counter()
-        images, noise = sprites.images([0, 0]), np.zeros((2, model.latents))
+        images, noise = sprites.images(np.zeros(2, np.int64)), np.zeros((2, model.latents))
         _step(copy.deepcopy(run), images, noise, objective)
         say(f"{time.perf_counter() - start:.1f} s")
 
@@ -104,27 +107,32 @@ def _finite_losses(model, images, noise, objective, step):
 
 @contextmanager
 def _interruptible():
-    """An event that the first interrupt sets; from then on signals act as before."""
-    interrupted = threading.Event()
+    """An event that a signal of ENDING sets; from then on those of AT_ONCE act as before.
+
+    A signal that is ignored, as under nohup, or that somebody else has a use for, stays as it is.
+    """
+    interrupted, process = threading.Event(), os.getpid()
     if threading.current_thread() is not threading.main_thread():  # Python takes signals in the main thread only
         yield interrupted
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    process = os.getpid()
+    before = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: handler for number, handler in before.items()
+              if handler == signal.SIG_DFL or number in AT_ONCE and callable(handler)}
 
-    def restore():
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def restore(numbers):
+        for number in numbers:
+            signal.signal(number, before[number])
 
     def receive(number, frame):
-        restore()
         interrupted.set()
         if os.getpid() != process:  # a worker that was forked meanwhile: it has no loop to end
+            restore(before)
             signal.raise_signal(number)
+        restore(before.keys() & AT_ONCE)
 
     for number in before:
         signal.signal(number, receive)
     try:
         yield interrupted
     finally:
-        restore()
+        restore(before)

@@ -173,6 +173,7 @@ class BetaVAE:
                 for name, each in getattr(getattr(self, side), kind).items()}
 
     @alone
+    @np.errstate(under="ignore")  # whatever the caller's is
     def encode(self, images):
         """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x).
 
@@ -190,11 +191,13 @@ class BetaVAE:
         return images
 
     @alone
+    @np.errstate(under="ignore")
     def decode(self, z):
         """z (N, D) -> logits (N, height, width, channels) of p(x|z); sigmoid(logits) is the picture."""
         return self.decoder.infer(np.asarray(z, self.dtype))
 
     @alone
+    @np.errstate(under="ignore")
     def loss_and_gradients(self, images, noise, objective, step):
         """One forward and one backward pass; assigns `gradients`, changes no parameter.
 

@@ -22,6 +22,7 @@ FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "trav
          "report.html")  # beside z0.gif …
 
 
+@np.errstate(under="ignore")  # whatever the caller's is
 def write_report(run, sprites, folder, command, encoded=None):
     """Write FILES and z0.gif … into `folder`: each is replaced whole, and the same run gives the same bytes.
 
@@ -36,9 +37,9 @@ def write_report(run, sprites, folder, command, encoded=None):
     labels = [f"z{d} {latents[d]['factor']}\n{latents[d]['kl']:.2f} nats" for d in order]
     units = {layer: units for layer, (_, units) in measured["dead_units"].items()}
     some, z = rng.integers(len(sprites), size=20), rng.standard_normal((20, model.latents))
-    starts, factors = [0, *some[:4]], None
+    starts, factors = np.array([0, *some[:4]]), None
     if isinstance(sprites, DSprites) and model.image_shape == sprites.image_shape:
-        starts = [nearest(sprites, classes) for classes in STARTS]
+        starts = np.array([nearest(sprites, classes) for classes in STARTS])
         factors = sprites.values(starts) - (1, 0, 0, 0, 0)
     makers = {
         "history.csv": lambda: _history_csv(run),
@@ -67,6 +68,7 @@ def write_report(run, sprites, folder, command, encoded=None):
     return measured
 
 
+@np.errstate(under="ignore")
 def describe(run, sprites, encoded=None):
     """What metrics.json holds: {"latents": [{"z": 0, …}, …], …}.
 
@@ -78,12 +80,12 @@ def describe(run, sprites, encoded=None):
     names, sizes = metrics.factors_of(sprites)
     kl, _, _ = gaussian_kl(means, logvars)
     dsprites = (names, sizes) == (FACTOR_NAMES, FACTOR_SIZES)
-    start = nearest(sprites, TRAVERSED) if dsprites else 0
-    mean, logvar = (array[0] for array in run.model.encode(sprites.images([start])))
+    start = np.array([nearest(sprites, TRAVERSED) if dsprites else 0])
+    mean, logvar = (array[0] for array in run.model.encode(sprites.images(start)))
     if not np.isfinite([kl, np.exp(logvar)]).all():
         raise FloatingPointError(f"the latents are not finite at step {run.step}: try a lower learning rate")
     shares = metrics.known_shares(means, classes)
-    shape = sprites.classes([start])[0, 0] if dsprites else None
+    shape = sprites.classes(start)[0, 0] if dsprites else None
     seen = shares if shape is None else _shares_as_seen(means, classes, shares, shape)
     named = metrics.name_latents(seen, kl, names)
     latents = [{"z": d, "factor": factor, "share": share, "mean": at, "variance": variance, "kl": nats}

@@ -5,13 +5,24 @@ D latents; `order` lists latents, most informative first. Pictures hold p(x|z) o
 
 import gc
 import io
+import os
+import sys
+from contextlib import suppress
 from itertools import zip_longest
 
 import imageio.v3 as imageio
 import numpy as np
-from matplotlib import style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+BACKEND = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
+import matplotlib  # noqa: E402
+from matplotlib import style  # noqa: E402
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+if BACKEND:  # matplotlib itself would end here if it names one that is not installed, such as a notebook's
+    os.environ["MPLBACKEND"] = BACKEND
+    with suppress(ValueError):
+        matplotlib.rcParams["backend"] = BACKEND
 
 from tinybvae.dsprites.sprites import SIZE
 from tinybvae.kernels.threads import alone
