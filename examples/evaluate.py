@@ -8,7 +8,8 @@ import numpy as np
 import tinybvae as tb
 from tinybvae.commandline import Parser, path, say
 from tinybvae.files import write_atomically
-from tinybvae.report import dead_text, factors_text
+from tinybvae.report import dead_text
+from tinybvae.runs import data_of
 
 NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
 
@@ -32,29 +33,32 @@ def losses(model, sprites, samples=10_000, batch_size=50):
 def main():
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", type=path, help="of examples/train_dsprites.py")
-    parser.add_argument("--data", type=path, help="a .npz or .hdf5 of images, dSprites or your own (default: dSprites)")
+    parser.add_argument("--data", type=path, help="a .npz or .hdf5 of images (default: what it was trained on)")
     parser.add_argument("--out", type=path, metavar="FILE",
                         help="a .json (default: the checkpoint's name, with .scores.json)")
     options = parser.parse_args()
     try:
-        out = Path(options.out or Path(options.checkpoint).with_suffix(".scores.json"))
+        out = Path(options.out or options.checkpoint.removesuffix(".h5") + ".scores.json")
         if out.suffix != ".json":  # it would be overwritten, and may be a checkpoint
             raise ValueError(f"--out {out}: give a name that ends in .json")
         if not out.parent.is_dir():
             raise ValueError(f"--out {out}: there is no folder {out.parent}")
-        model, sprites = tb.load_model(options.checkpoint), tb.load_data(options.data)
-        scores = tb.metrics.evaluate(model, sprites)
+        run = tb.load(options.checkpoint)
+        model, (sprites, looked_at) = run.model, data_of(run, options.data)
+        encoded = tb.metrics.encode_samples(model, sprites)
+        left_out = tb.metrics.notes(encoded[0], tb.metrics.factors_of(sprites)[0])
+        scores = tb.metrics.evaluate(model, sprites, encoded)
         found, units = losses(model, sprites), tb.metrics.dead_units(model, sprites)
-        constant = tb.metrics.constant_factors(sprites)
-        write_atomically(out, json.dumps({**scores, **found, "dead_units": units, "constant_factors": constant},
+        write_atomically(out, json.dumps({**scores, **found, "dead_units": units, "left_out": left_out},
                                          indent=1).encode())
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
+    say(looked_at)
     for name, score in scores.items():
         say(f"{tb.metrics.NAMES[name]:10} {score:.3f}")
     say(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats" for name, nats in found.items()))
     say(dead_text(units))
-    for line in factors_text(constant, bool(scores)):
+    for line in left_out:
         say(line)
     say(f"see {out}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import tinybvae as tb
 from tinybvae.commandline import Parser, path, say
 from tinybvae.report import summary
+from tinybvae.runs import data_of
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"  # by examples/train_dsprites.py --preset sharp
 
@@ -15,19 +16,20 @@ def main():
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", type=path, nargs="?", default=PRETRAINED,
                         help="of examples/train_dsprites.py (default: the trained model beside this file)")
-    parser.add_argument("--data", type=path, help="a .npz or .hdf5 of images, dSprites or your own (default: dSprites)")
+    parser.add_argument("--data", type=path, help="a .npz or .hdf5 of images (default: what it was trained on)")
     parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/explore", help="(default %(default)s)")
     options = parser.parse_args()
     out = Path(options.out)
     try:
         if (out / "checkpoint.h5").exists():
             raise ValueError(f"--out {out} holds a run, whose report would be overwritten: give another folder")
-        run, sprites = tb.load(options.checkpoint), tb.load_data(options.data)
+        run = tb.load(options.checkpoint)
+        sprites, looked_at = data_of(run, options.data)
         out.mkdir(parents=True, exist_ok=True)
         measured = tb.write_report(run, sprites, out, f"python {shlex.join(sys.argv)}")
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
-    say(f"{summary(measured)}\nsee {out / 'report.html'}")
+    say(f"{looked_at}\n{summary(measured)}\nsee {out / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae.runs import trained
 from tinybvae.settings import DEFAULTS, SHARP
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="half a minute a run without Numba's compiler")
@@ -98,3 +99,57 @@ def test_wrong_input(checkpoint, tmp_path, refusal, main):
             ([checkpoint, "--out", tmp_path / "notes.txt/there.json"], "notes.txt")]:
         assert message in refusal(main, *options)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def own_images(path):
+    """A file of images of one's own, as large as dSprites'."""
+    np.savez(path, imgs=np.random.default_rng(0).integers(0, 2, (70, 64, 64), np.uint8))
+
+
+@pytest.mark.parametrize("main", [evaluate.main, explore.main], ids=["evaluate", "explore"])
+def test_it_looks_at_what_the_model_was_trained_on(tmp_path, call, refusal, main):
+    """Which it says; or at what is given; and at nothing else in its place."""
+    model, file, data = tb.BetaVAE(2, seed=1), tmp_path / "model.h5", tmp_path / "own.npz"
+    own_images(data)
+    tb.save(tb.Run(model, None, np.random.default_rng(0), settings={"data": str(data)}), file)
+    options = [file, "--out", tmp_path / ("a.json" if main is evaluate.main else "a")]
+    status, printed, _ = call(main, *options)
+    assert status == 0 and f"images: {data}\n" in printed and "no factor varies, or none is known" in printed
+    _, means, logvars = tb.metrics.encode_samples(model, tb.load_data(data))
+    kl = tb.gaussian_kl(means, logvars)[0].sum()
+    measured = json.loads((options[2] if main is evaluate.main else options[2] / "metrics.json").read_text())
+    assert measured["kl"] == pytest.approx(kl, rel=.01)
+    data.rename(tmp_path / "elsewhere.npz")
+    assert f"it was trained on {data}: give --data" in refusal(main, *options)
+    status, printed, _ = call(main, *options, "--data", tmp_path / "elsewhere.npz")
+    assert status == 0 and f"images: {tmp_path / 'elsewhere.npz'}\n" in printed
+    tb.save(tb.Run(model, None, np.random.default_rng(0), settings={"data": "<Blobs>"}), file)  # a program's own
+    assert "it was trained on <Blobs>: give --data" in refusal(main, *options)
+
+
+def test_each_checkpoint_has_scores_of_its_own(checkpoint, tmp_path, call, monkeypatch):
+    own_images(tmp_path / "own.npz")
+    monkeypatch.setattr(evaluate, "losses", lambda model, sprites: {})
+    for name in "beta0.5", "beta0.25", "beta0.5.h5x", "model.h5":
+        (tmp_path / name).write_bytes(checkpoint.read_bytes())
+        assert call(evaluate.main, tmp_path / name, "--data", tmp_path / "own.npz")[0] == 0
+    assert {path.name for path in tmp_path.glob("*.json")} == {
+        "beta0.5.scores.json", "beta0.25.scores.json", "beta0.5.h5x.scores.json", "model.scores.json"}
+
+
+def test_data_of_a_program_are_not_taken_for_dsprites(tmp_path, no_pictures):
+    class Own:
+        image_shape = (16, 16, 1)
+
+        def __len__(self):
+            return 5
+
+        def images(self, index):
+            return np.zeros((len(index), 16, 16, 1), np.float32)
+
+    own_images(tmp_path / "own.npz")
+    for data, named in [(Own(), "<Own>"), (tb.DSprites(), None), (tb.Images(tmp_path / "own.npz"), tmp_path / "own.npz")]:
+        out = tmp_path / str(len(data))
+        trained(out, data, steps=1, batch_size=2, latents=2)
+        assert tb.load(out / "checkpoint.h5").settings["data"] == (named and str(named))
+        trained(out, data, steps=1, batch_size=2, latents=2)  # it is there already

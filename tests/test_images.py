@@ -1,8 +1,10 @@
 """Images of your own: every form in which a file may hold them, with factors and without, and what is refused."""
 
+import errno
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 import tinybvae as tb
 from tinybvae import images
+from tinybvae.report import figures
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from evaluate import main as evaluate  # noqa: E402
@@ -136,6 +139,9 @@ WRONG = {
     r"imgs must be numbers .* of \(7, 16\)": [np.zeros((7, 16))],
     r"imgs must be numbers .* of \(0, 16, 16\)": [np.zeros((0, 16, 16))],
     r"not complex128 of": [np.zeros((7, 16, 16), complex)],
+    r"1 channel or 3, which come last, not 32: transpose them to \(N, height": [np.zeros((7, 3, 16, 32), np.uint8)],
+    r"not 4: leave out the alpha channel": [np.zeros((7, 16, 16, 4), np.uint8)],
+    r"not 5: they are \(7, 16, 16, 5\)": [np.zeros((7, 16, 16, 5), np.uint8)],
     r"classes must be integers of shape \(7, K\), not float64": [a, np.zeros((7, 2))],
     r"classes must be .* of \(6, 2\)": [a, np.zeros((6, 2), int)],
     r"classes must be at least 0": [a, np.full((7, 2), -1)],
@@ -156,9 +162,9 @@ def test_images_that_are_in_no_file(opened):
         opened(np.zeros((7, 16, 16)))
 
 
-@pytest.mark.parametrize("classes", [None, np.arange(40).reshape(20, 2) // 3], ids=["no factors", "factors"])
+@pytest.mark.parametrize("classes", [None, RNG.integers(2, size=(400, 2))], ids=["no factors", "factors"])
 def test_they_train(tmp_path, call, classes):
-    pixels = RNG.integers(0, 256, (20, 16, 32, 3), np.uint8)
+    pixels = RNG.integers(0, 256, (400, 16, 32, 3), np.uint8)
     path, out = write(tmp_path / "own.npz", pixels, classes), tmp_path / "run"
     status, text, _ = call(train, "--data", path, "--out", out, "--steps", 3, "--batch-size", 5, "--latents", 2)
     page, measured = (out / "report.html").read_text(encoding="utf-8"), json.loads((out / "metrics.json").read_text())
@@ -198,3 +204,46 @@ def test_hdf5_that_ends_the_process_which_reads_it(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "READ_ALL", "import os; os.abort()")
     with pytest.raises(ValueError, match="own.hdf5: .*HDF5 does not survive reading it"):
         tb.load_data(path)
+
+
+@pytest.mark.parametrize("how", ["r", "r+"])
+def test_hdf5_that_is_open_in_this_process(tmp_path, how):
+    path = write(tmp_path / "own.hdf5", FORMS["bits"][0])
+    with h5py.File(path, how), pytest.raises(ValueError, match="own.hdf5: it is open in this process: close it first"):
+        tb.load_data(path)
+    assert len(tb.load_data(path)) == 7
+
+
+@pytest.mark.parametrize("executable, message", [
+    (None, "no Python at sys.executable, None,"), ("/none/python", "no Python at sys.executable, '/none/python'"),
+    (__file__, "no Python at sys.executable"), (shutil.which("true") or "true", "did not start with .*true': exit status 0")])
+def test_no_interpreter_to_look_for_damage(tmp_path, monkeypatch, executable, message):
+    """The file may be whole: it is not called damaged."""
+    path = write(tmp_path / "own.hdf5", FORMS["bits"][0])
+    monkeypatch.setattr(sys, "executable", executable)
+    with pytest.raises(OSError, match=message):
+        tb.load_data(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("form", ["gray", "columns first"])
+def test_no_room_for_grays(tmp_path, monkeypatch, form, number):
+    """No temporary folder, no space or a quota: neither is the file's fault."""
+    def none():
+        raise OSError(number, os.strerror(number))
+
+    path = write(tmp_path / "own.npz", FORMS[form][0])
+    monkeypatch.setattr(images.tempfile, "TemporaryFile", none)
+    with pytest.raises(OSError, match=os.strerror(number)) as error:
+        tb.load_data(path)
+    assert "damaged" not in str(error.value)
+
+
+def test_channels_that_cannot_be_drawn(tmp_path):
+    model = tb.BetaVAE(2, image_shape=(16, 16, 4))
+    with pytest.raises(ValueError, match="1 channel or 3, not 4"):
+        tb.write_report(tb.Run(model, None, RNG), None, tmp_path, "")
+    with pytest.raises(ValueError, match="pictures have 1 channel or 3, not 4"):
+        figures.traversal_gif(model, np.zeros(2), [0])
+    with pytest.raises(ValueError, match="pictures have 1 channel or 3, not 2"):
+        figures.mosaic(np.zeros((1, 1, 8, 8, 2)))

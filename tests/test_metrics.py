@@ -1,5 +1,6 @@
 """The metrics on codes whose scores are known."""
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -187,7 +188,7 @@ def test_encode_samples():
 def test_factors_that_do_not_vary_count_in_no_score():
     codes = np.hstack([PERFECT[:, [2, 0, 1]], NOISE[:, :1]])
     with_constants = np.insert(DRAWN, [0, 2], 3, axis=1)  # two columns of 3
-    assert metrics.vary(with_constants).tolist() == [False, True, True, False, True]
+    assert metrics.counted(with_constants).tolist() == [False, True, True, False, True]
     assert metrics.scores(codes, with_constants) == metrics.scores(codes, DRAWN)
     both = metrics.dci(codes, with_constants), metrics.dci(codes, DRAWN)
     assert both[0]["completeness"] == both[1]["completeness"]
@@ -253,15 +254,15 @@ class Own:
         self.classes = lambda index: classes[index]
 
     def __len__(self):
-        return 100
+        return 3000
 
     def images(self, index):
         return np.random.default_rng(0).integers(0, 2, (len(index), 16, 16, 1))
 
 
 @pytest.mark.parametrize("classes, message", [
-    (DRAWN / 2, r"classes must be integers of shape \(10000, 3\), a column for each of a, b, c, not float64"),
-    (DRAWN[:, :2], r"not int64 of \(10000, 2\)"),
+    (DRAWN / 2, r"classes must be integers of shape \(3000, 3\), a column for each of a, b, c, not float64"),
+    (DRAWN[:, :2], r"not int64 of \(3000, 2\)"),
     (DRAWN * 2, r"classes must lie in 0 … size − 1, sizes \(3, 6, 8\)"), (-DRAWN, "classes must lie in")])
 def test_classes_that_are_not_as_the_data_says(classes, message):
     model = tb.BetaVAE(2, image_shape=(16, 16, 1))
@@ -291,3 +292,77 @@ def test_a_report_of_ones_own_data(tmp_path):
     measured = tb.write_report(run, Own(DRAWN), tmp_path, "mine")
     assert {*measured["shares"]} == {"a", "b", "c"} and measured["shape"] is None and measured["mig"] < .1
     assert f"MIG {measured['mig']:.3f}" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("size, sizes", [(60, (2, 2)), (200, (2,)), (200, (2, 10)), (500, (5, 3, 4)), (1000, (40, 2))])
+def test_noise_in_small_sets_knows_nothing(size, sizes):
+    """No latent is named after a factor, and no score is better than chance: images are held out, not samples."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        codes, classes = rng.standard_normal((size, 40)), rng.integers(sizes, size=(size, len(sizes)))
+        names = metrics.name_latents(metrics.known_shares(codes, classes), np.ones(40), [*map(str, sizes)])
+        assert {name for name, _ in names} <= {"mixed", "used"}
+        found, chance = metrics.scores(codes, classes), 1 / len(sizes)
+        assert found.get("mig", 0) < .03 and found["sap"] < .2 and found.get("dci", 0) < .05
+        for name in found.keys() & {"factor_vae", "beta_vae"}:
+            assert abs(found[name] - chance) < .25
+        guess = np.mean([(np.bincount(c) / size).max() for c in classes.T])
+        assert metrics.dci(codes, classes)["informativeness"] < guess + .2
+        assert found.keys() == {"sap"} | ({"mig"} if size >= metrics.needed(classes).min() else set()) | (
+            {"factor_vae", "beta_vae", "dci"} if len(sizes) > 1 else set())
+
+
+@pytest.mark.parametrize("size, sizes", [(60, (2, 2)), (200, (2, 10)), (500, (5, 3, 4))])
+def test_exact_codes_of_small_sets_are_found(size, sizes):
+    rng = np.random.default_rng(0)
+    classes = rng.integers(sizes, size=(size, len(sizes)))
+    codes = np.hstack([classes * 1., rng.standard_normal((size, 3))])
+    found = metrics.scores(codes, classes)
+    assert found["factor_vae"] > .9 and found["beta_vae"] > .98 and found["dci"] > .8 and found.get("mig", 1) > .9
+
+
+def test_too_few_images():
+    codes, classes = PERFECT[:59], DRAWN[:59]
+    assert metrics.notes(classes, "abc") == ["59 images are too few: there are no scores of fewer than 60"]
+    for score in (metrics.scores, metrics.factor_vae_score, metrics.beta_vae_score, metrics.separated_predictability,
+                  metrics.dci):
+        with pytest.raises(ValueError, match="59 images are too few"):
+            score(codes, classes)
+    assert np.isnan(metrics.known_shares(codes, classes)).all()
+
+
+def test_only_one_factor_that_counts():
+    """Which of one factors it is, any code tells."""
+    classes = np.insert(BINARY[:, :1], 1, 0, axis=1)
+    assert metrics.scores(NOISE, classes).keys() == {"mig", "sap"}
+    assert metrics.notes(classes, "ab") == ["do not vary here, and count in no score: b", metrics.ONE_FACTOR]
+    for score in metrics.factor_vae_score, metrics.beta_vae_score:
+        with pytest.raises(ValueError, match="only one factor counts"):
+            score(NOISE, classes)
+    assert np.isnan(metrics.dci(NOISE, classes)["disentanglement"])
+
+
+def test_a_factor_of_thousands_of_classes():
+    """Identities: too few images of each. And what asks linear SVMs needs no more memory than there are samples."""
+    rng = np.random.default_rng(0)
+    identity = rng.integers(3000, size=N)
+    classes = np.stack([DRAWN[:, 0], identity, DRAWN[:, 1]], axis=1)
+    line, = metrics.notes(classes, ("shape", "identity", "scale"))
+    assert line == f"have fewer than 10 of the {N} images for each class, and count in no score: identity"
+    assert metrics.scores(PERFECT, classes) == metrics.scores(PERFECT, DRAWN[:, :2])
+    assert np.isnan(metrics.known_shares(PERFECT, classes)).all(axis=0).tolist() == [False, True, False]
+    tracemalloc.start()
+    try:
+        metrics._svm_accuracy(PERFECT[:, 0], identity)
+        assert tracemalloc.get_traced_memory()[1] < 60e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_image_of_a_small_set_comes_twice():
+    data, model = Own(DRAWN), tb.BetaVAE(2, image_shape=(16, 16, 1))
+    classes, means, _ = metrics.encode_samples(model, data)
+    assert len(means) == len(data) and sorted(classes.tolist()) == sorted(DRAWN[:len(data)].tolist())
+    assert len(metrics.encode_samples(model, data, samples=70)[0]) == 70
+    assert len(metrics.encode_samples(tb.BetaVAE(2), tb.DSprites(), samples=70)[0]) == 70
+    assert (classes != DRAWN[:len(data)]).any()  # in another order: a file's may be sorted

@@ -198,6 +198,14 @@ def test_layers_that_the_page_does_not_know(tmp_path):
     assert "layers that the page does not know" in page and "<script" not in page
 
 
+def test_a_model_that_is_too_large_for_a_page(tmp_path, monkeypatch):
+    monkeypatch.setitem(tb.report.page.__globals__, "MOST", 100_000)
+    model = tb.BetaVAE(2, image_shape=(16, 16, 1))
+    tb.write_report(tb.Run(model, None, RNG), Own((16, 16, 1)), tmp_path, "command")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "weights are too many for a page: it stands still here" in page and "<script" not in page
+
+
 def test_no_sideways_scrolling_on_a_phone(answer):
     wide, high = answer["phone"]
     assert wide <= 390 < high

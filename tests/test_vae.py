@@ -238,6 +238,8 @@ def test_overfits_one_batch():
     ({"negative_slope": 1}, "negative_slope must be at least 0 and below 1"),
     ({"image_shape": (64, 40, 1)}, "must be multiples of 16, not 64×40"),
     ({"image_shape": (64, 64)}, "image_shape"),
+    ({"image_shape": (3, 64, 64)}, r"channels last, .*: transpose the images to \(N, 64, 64, 3\)"),
+    ({"image_shape": (1, 28, 32), "architecture": tb.higgins2017}, "channels last"),
     ({"image_shape": (0, 64, 1)}, "image_shape"),
     ({"dtype": np.float16}, "dtype must be float32 or float64"),
 ])

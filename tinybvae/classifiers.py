@@ -9,6 +9,7 @@ from tinybvae.layers import Linear
 from tinybvae.optimizers import Adam
 
 LEAF = 20  # samples in a leaf of the forest
+TOGETHER = 64  # SVMs, at most, that are in memory at a time
 
 
 def logistic_regression(x, labels, classes, rng, steps=200, learning_rate=.2):
@@ -35,10 +36,15 @@ def linear_svms(z, labels, classes, cost=.01, iterations=20):
     the class). Newton's method is exact once it knows which samples lie inside the margin.
     """
     _require_labels(labels, classes, len(z))
-    own = labels[:, None] == np.arange(classes)  # (N, classes)
+    parts = np.array_split(np.arange(classes), -(-classes // TOGETHER))
+    return np.concatenate([_svms(z, labels, part, classes, cost, iterations) for part in parts], axis=1)
+
+
+def _svms(z, labels, some, classes, cost, iterations):
+    own = labels[:, None] == some  # (N, some of the classes)
     x, y = z[:, None], np.where(own, 1, -1)
     c = cost * np.where(own, len(z) / (classes * np.maximum(own.sum(axis=0), 1)), 1)
-    w, b = np.zeros((2, classes))
+    w, b = np.zeros((2, len(some)))
     for _ in range(iterations):
         margin = np.maximum(0, 1 - y * (x * w + b))
         dw = w - 2 * (c * margin * y * x).sum(axis=0)

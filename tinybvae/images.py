@@ -1,8 +1,18 @@
 """Images from a .npz or .hdf5 file, DeepMind's or your own: read from front to back, without unpickling anything.
 
-A file holds `imgs` (N, height, width) or (N, height, width, channels): booleans, integers 0 and 1 or 0 to 255, or
-floats from 0 to 1. If their factors are known, it also holds the classes of each image, integers (N, K) from 0 on, as
-`latents_classes` in an .npz and `latents/classes` in an .hdf5; and `factor_names`, K strings, if they have names.
+A file holds `imgs` (N, height, width) or (N, height, width, channels), of 1 channel or 3: booleans, integers 0 and 1 or
+0 to 255, or floats from 0 to 1. If their factors are known, it also holds the classes of each image, integers (N, K)
+from 0 on, as `latents_classes` in an .npz and `latents/classes` in an .hdf5; and `factor_names`, K strings, if they
+have names.
+
+What is no file may be an object of your own: wherever the library takes a `DSprites` or `Images`, it takes what has
+
+    len(data)               the number of images, N
+    data.image_shape        (height, width, channels)
+    data.images(index)      float32 (M, *image_shape), from 0 to 1, for an index of int64 (M,), 0 … N − 1
+    data.factor_names       K strings      } if factors are known; without, there are no scores
+    data.factor_sizes       K integers     }
+    data.classes(index)     integers (M, K), 0 … size − 1
 """
 
 import errno
@@ -25,6 +35,7 @@ BLOCK = 2 ** 24  # bytes of images that are in memory as the file has them, at a
 SEALED = "tinybvae images 1"  # in the user block of `python -m tinybvae.dsprites`' files: they are checked by digest
 READ_ALL = """
 import h5py, sys
+print("reading", flush=True)
 def read(name, found):
     if isinstance(found, h5py.Dataset) and found.size and found.ndim:
         rows, chunk = len(found), (found.chunks or (1,))[0]
@@ -39,7 +50,7 @@ with h5py.File(sys.argv[1], "r", locking=False) as file:
 class Images:
     """The images of a file, and what DSprites has, too: images(index), classes(index), factor_names, factor_sizes.
 
-    Black and white images are kept in memory, one bit a pixel; others in a temporary file that is gone with the
+    `path` is the file's. Black and white images are kept in memory, one bit a pixel; others in a temporary file that is gone with the
     process: so that memory does not grow while they are looked at. image_shape: (height, width, channels). Without
     factors, factor_names is empty. A process to which this object is sent reads the file anew. Raises ValueError for
     a file that holds no such images, or is damaged.
@@ -49,14 +60,16 @@ class Images:
         self.path = os.fspath(path)
         if not os.path.isfile(path) or not os.access(path, os.R_OK):
             raise ValueError(f"{path}: no such file, or it may not be read: give a .npz or .hdf5 file of images")
+        if _is_open(path):
+            raise ValueError(f"{path}: it is open in this process: close it first")
         try:
             opened = _npz if zipfile.is_zipfile(path) else _hdf5 if h5py.is_hdf5(path) else None
             if opened:
                 with opened(path) as content:
                     self._take(*content)
         except Exception as error:  # zipfile and its decompressors, NumPy and h5py raise all kinds for damaged files
-            if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOSPC:
-                raise
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
+                raise  # the system's: no room, no temporary folder, a quota: the file may be whole
             raise ValueError(f"{path}: damaged, or not as it should be: {error}") from error
         if not opened:
             raise ValueError(f"{path}: neither a whole .npz nor a whole .hdf5 file")
@@ -70,6 +83,11 @@ class Images:
             raise ValueError(f"imgs must be numbers (N, height, width) or (N, height, width, channels), "
                              f"not {dtype} of {shape}")
         self.image_shape = (*shape[1:], 1)[:3]
+        if self.image_shape[2] not in (1, 3):
+            raise ValueError(f"imgs must have 1 channel or 3, which come last, not {self.image_shape[2]}: " + (
+                "transpose them to (N, height, width, channels)" if shape[1] in (1, 3, 4) else
+                "leave out the alpha channel, or draw them on a background" if shape[3] in (2, 4) else
+                f"they are {shape}"))
         self._classes = np.zeros((shape[0], 0), np.int64) if classes is None else classes
         if self._classes.dtype.kind not in "iu" or self._classes.ndim != 2 or len(self._classes) != shape[0]:
             raise ValueError(f"classes must be integers of shape ({shape[0]}, K), not {classes.dtype} "
@@ -203,9 +221,23 @@ def _require_undamaged(path):
             if start != user_block(SEALED, file.read()):
                 raise ValueError("its digest is not that of its content")
             return
-    done = subprocess.run([sys.executable, "-c", READ_ALL, path, str(BLOCK)], capture_output=True)
+    try:
+        done = subprocess.run([sys.executable, "-c", READ_ALL, path, str(BLOCK)], capture_output=True, text=True)
+    except (OSError, TypeError) as error:  # TypeError: it is None
+        raise OSError(errno.ENOEXEC, f"no Python at sys.executable, {sys.executable!r}, to look for damage in it before "
+                                     f"it is opened here", os.fspath(path)) from error
+    if done.returncode >= 0 and not done.stdout.startswith("reading"):
+        reason, = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        raise OSError(errno.ENOEXEC, f"what looks for damage in it did not start with {sys.executable!r}: {reason}",
+                      os.fspath(path))
     if done.returncode not in (0, 1):  # 1: an exception, which will be raised here, too
         raise ValueError("HDF5 does not survive reading it")
+
+
+def _is_open(path):
+    """Whether this process has an .hdf5 open: HDF5 opens none a second time, but in the same way."""
+    names = map(h5py.h5f.get_name, h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE))
+    return any(os.path.exists(name) and os.path.samefile(name, path) for name in names)
 
 
 # How images are kept: rows (N, bytes or pixels).

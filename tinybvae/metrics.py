@@ -3,8 +3,10 @@
 N samples, D latents, K factors. codes (N, D) are posterior means, classes (N, K) the true factors; nats. The scores lie
 between 0 and 1. For codes that are the factors, in any order and sign, FactorVAE and BetaVAE are 1; on dSprites the
 others are not, for their bins, cuts and linear classifiers cannot tell 32 positions apart. They follow Locatello et al.
-2019, appendix C, whose numbers are the ones to compare with; where one departs from it, its docstring says so. A factor
-that does not vary among the samples counts in none of them; ValueError if none varies.
+2019, appendix C, whose numbers are the ones to compare with; where one departs from it, its docstring says so.
+
+With fewer than TRAIN samples, what is measured is measured on samples that trained nothing. `counted` says which
+factors are counted, and `notes` what is left out and why.
 """
 
 import copy
@@ -17,19 +19,20 @@ from tinybvae.kernels.threads import alone
 NAMES = {"mig": "MIG", "factor_vae": "FactorVAE", "beta_vae": "BetaVAE", "sap": "SAP", "dci": "DCI"}
 UNUSED = 0.05  # nats: a latent's mean may follow a factor, but with less KL than this the decoder cannot see it
 CLEAR = .1, 1.5  # a latent is named after a factor if it knows this share of it, and so many times more than of others
-NO_FACTOR = "no factor varies among these samples: there is nothing to score"
+NOISE = 4  # standard deviations of what pure noise seems to know that a share must not be taken for
 TRAIN, TEST = 10_000, 5_000  # votes that the FactorVAE and BetaVAE scores learn from, and are measured on
 VOTERS = 64                  # samples, or pairs of them, behind a vote
 BINS = 64                    # that DCI cuts a latent into, of equal size
+WIDE = 20                    # bins of equal width, that mutual information cuts one into
+FEWEST, PER_CLASS = 60, 10   # samples that a score needs, and that a factor must have for each of its classes
 
 
 def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=100):
-    """Of images drawn with replacement the classes (samples, K), and mean and logvar (samples, D) of q(z|x).
+    """Of images drawn as `_draw` does the classes (samples, K), and mean and logvar (samples, D) of q(z|x).
 
     Who takes them as `encoded`, and is given none, draws its own.
 
-    `sprites` is a DSprites or Images, or has what they have: images(index), len() and, if factors are known,
-    factor_names and classes(index); without, K is 0. Raises FloatingPointError if a latent is not finite, and
+    `sprites` is a DSprites, Images, or what has all that `images` lists; without factors, K is 0. Raises FloatingPointError if a latent is not finite, and
     ValueError if the classes are no integers, or beyond its factor_sizes.
     """
     index = _draw(sprites, samples, seed)
@@ -42,8 +45,12 @@ def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=100):
 
 
 def _draw(sprites, samples, seed):
-    """The index (samples,) of images drawn with replacement."""
-    return np.random.default_rng(seed).integers(len(sprites), size=samples)
+    """The index of images drawn at random: (samples,), or fewer, if there are fewer, since none comes twice.
+
+    Of a set fifty times as large, as dSprites is, one in a hundred may.
+    """
+    rng, count = np.random.default_rng(seed), len(sprites)
+    return rng.integers(count, size=samples) if count >= 50 * samples else rng.permutation(count)[:samples]
 
 
 def _batches(sprites, index, batch_size):
@@ -76,7 +83,7 @@ def entropy(labels):
     return -(p * np.log(p)).sum()
 
 
-def mutual_information(codes, classes, bins=20):
+def mutual_information(codes, classes, bins=WIDE):
     """I(latent; factor) (D, K), each latent in bins of equal width: I = H(latent) + H(factor) − H(latent, factor)."""
     codes, classes = _samples(codes, classes)
     kind = np.result_type(codes, np.float32)
@@ -98,31 +105,86 @@ def _samples(codes, classes):
     return codes, classes
 
 
-def vary(classes):
-    """(K,) bool: which factors have more than one class among the samples. Raises ValueError if none has."""
-    varying = (classes != classes[:1]).any(axis=0)
-    if not varying.any():
-        raise ValueError(NO_FACTOR)
-    return varying
+def counted(classes):
+    """(K,) bool: which factors scores count: those of several classes, with PER_CLASS samples for each of them.
+
+    Raises ValueError if none is, or for fewer than FEWEST samples.
+    """
+    K = np.array([len(np.unique(column)) for column in classes.T])
+    kept = (K > 1) & (len(classes) >= PER_CLASS * K)
+    if len(classes) < FEWEST or not kept.any():
+        raise ValueError("; ".join(notes(classes, [f"factor {k}" for k in range(len(K))])))
+    return kept
+
+
+def _several(classes):
+    """`counted`, for scores that ask which factor it is. Raises ValueError if there is one only."""
+    kept = counted(classes)
+    if kept.sum() < 2:
+        raise ValueError(ONE_FACTOR)
+    return kept
+
+
+ONE_FACTOR = "only one factor counts, and which it is any code would tell: no FactorVAE, BetaVAE and DCI"
 
 
 def known_shares(codes, classes):
-    """(D, K): the share I(latent; factor) / H(factor) of each factor that each latent knows; NaN if H is 0."""
+    """(D, K): the share I(latent; factor) / H(factor) of each factor that each latent knows.
+
+    NaN where that cannot be told: H is 0, or there are too few samples, see `needed`.
+    """
     information, entropies = mutual_information(codes, classes), np.array([entropy(c) for c in np.transpose(classes)])
-    return np.divide(information, entropies, out=np.full_like(information, np.nan), where=entropies > 0)
+    return np.divide(information, entropies, out=np.full_like(information, np.nan),
+                     where=(entropies > 0) & (len(codes) >= needed(classes)))
+
+
+def needed(classes):
+    """(K,): so many samples are needed to tell what a latent knows of a factor, so that noise seems to know < CLEAR.
+
+    Noise in B bins seems to know χ² / 2N nats of K classes, with (B − 1)(K − 1) degrees of freedom (Wilks 1938).
+    """
+    entropies = np.array([entropy(column) for column in np.transpose(classes)])
+    freedom = (WIDE - 1) * np.array([len(np.unique(column)) - 1 for column in np.transpose(classes)])
+    return np.ceil((freedom + NOISE * np.sqrt(2 * freedom)) / (2 * CLEAR[0] * np.maximum(entropies, 1e-12)))
+
+
+def notes(classes, names):
+    """What of the scores of samples with these classes (N, K) is left out, and why: lines of text."""
+    N, few = len(classes), needed(classes)
+    K = dict(zip(names, (len(np.unique(column)) for column in np.transpose(classes))))
+    constant, sparse = ([name for name in K if K[name] == 1], [name for name in K if 1 < K[name] > N / PER_CLASS])
+    unclear = [f"{name} ({n:.0f})" for name, n in zip(names, few) if N < n and name not in constant + sparse]
+    lines = []
+    if len(constant) == len(K):
+        return ["no factor varies, or none is known: there are no scores"]
+    if N < FEWEST:
+        return [f"{N} images are too few: there are no scores of fewer than {FEWEST}"]
+    if constant:
+        lines.append(f"do not vary here, and count in no score: {', '.join(constant)}")
+    if sparse:
+        lines.append(f"have fewer than {PER_CLASS} of the {N} images for each class, and count in no score: "
+                     f"{', '.join(sparse)}")
+    if unclear:
+        lines.append(f"{N} images are too few to tell noise from what a latent knows of (images it would take): "
+                     f"{', '.join(unclear)}: they count in no MIG, and no latent is named after them")
+    if len(names) - len(constant) - len(sparse) == 1:
+        lines.append(ONE_FACTOR)
+    if len(names) == len(constant) + len(sparse):
+        lines.append("there are no scores")
+    return lines
 
 
 def mutual_information_gap(shares):
-    """MIG (Chen et al. 2018, eq. 6), from shares (D, K) of `known_shares`: the mean over factors k that vary of
+    """MIG (Chen et al. 2018, eq. 6), from shares (D, K) of `known_shares`: the mean over factors k that are not NaN of
 
         (I(best latent; k) − I(second best; k)) / H(k)
     """
     if np.ndim(shares) != 2:
         raise ValueError(f"shares must be (D, K), not {np.shape(shares)}")
-    varying = ~np.isnan(shares).all(axis=0)
-    if not varying.any():
-        raise ValueError(NO_FACTOR)
-    return _gap(shares[:, varying])
+    known = ~np.isnan(shares).all(axis=0)
+    if not known.any():
+        raise ValueError("of no factor can it be told what latents know: none varies, or there are too few samples")
+    return _gap(shares[:, known])
 
 
 def _gap(scores):
@@ -134,13 +196,14 @@ def _gap(scores):
 def name_latents(shares, kl, factor_names):
     """Of each latent, a name and the largest of its shares (D, K): the factor's, "mixed" if not CLEAR, or "unused".
 
-    Where no factors are known, K = 0, it is "used" instead.
+    Where no factors are known, K = 0 or all are NaN, it is "used" instead.
     """
-    shares = np.nan_to_num(shares)  # of a factor that does not vary
+    known = not np.isnan(shares).all()
+    shares = np.nan_to_num(shares)
 
     def name(share, nats):
         second, best = np.sort(np.append(share, (0, 0)))[-2:]
-        if nats < UNUSED or not share.size:
+        if nats < UNUSED or not known:
             return "unused" if nats < UNUSED else "used"
         return factor_names[share.argmax()] if best >= CLEAR[0] and best >= CLEAR[1] * second else "mixed"
 
@@ -162,23 +225,31 @@ def dead_units(model, sprites, samples=2000, seed=0, batch_size=100):
 
 
 def constant_factors(sprites, samples=10_000, seed=0):
-    """The names of the factors that do not vary among the images that `encode_samples` draws: no score counts them."""
+    """The names of the factors that do not vary among the images that `encode_samples` draws."""
     classes = _classes(sprites, _draw(sprites, samples, seed))
     return [sprites.factor_names[k] for k, column in enumerate(classes.T) if (column == column[0]).all()]
 
 
 def scores(codes, classes):
-    """The scores of NAMES; of DCI, the disentanglement."""
-    values = (mutual_information_gap(known_shares(codes, classes)), factor_vae_score(codes, classes),
-              beta_vae_score(codes, classes), separated_predictability(codes, classes),
-              dci(codes, classes)["disentanglement"])
-    return dict(zip(NAMES, values))
+    """Those of NAMES that there can be, see `notes`; of DCI, the disentanglement."""
+    codes, classes = _samples(codes, classes)
+    several, shares = counted(classes).sum() > 1, known_shares(codes, classes)
+    makers = {"mig": lambda: mutual_information_gap(shares), "factor_vae": lambda: factor_vae_score(codes, classes),
+              "beta_vae": lambda: beta_vae_score(codes, classes), "sap": lambda: separated_predictability(codes, classes),
+              "dci": lambda: dci(codes, classes)["disentanglement"]}
+    wanted = {"mig": not np.isnan(shares).all(), "sap": True}
+    return {name: make() for name, make in makers.items() if wanted.get(name, several)}
 
 
+@np.errstate(under="ignore")  # whatever the caller's is
 def evaluate(model, sprites, encoded=None):
-    """The scores of a model's posterior means; {} if no factor varies."""
+    """The scores of a model's posterior means; {} if there can be none."""
     classes, mean, _ = encoded or encode_samples(model, sprites)
-    return scores(mean, classes) if (classes != classes[:1]).any() else {}
+    try:
+        counted(classes)
+    except ValueError:
+        return {}
+    return scores(mean, classes)
 
 
 def factor_vae_score(codes, classes, seed=0):
@@ -189,13 +260,11 @@ def factor_vae_score(codes, classes, seed=0):
     .05 do not vote; without any that does, the score is 0.
     """
     codes, classes = _samples(codes, classes)
-    rng, classes = np.random.default_rng(seed), classes[:, vary(classes)]
+    rng, classes = np.random.default_rng(seed), classes[:, _several(classes)]
     codes = codes[:, codes.std(axis=0, ddof=1) >= .05]
     if not codes.shape[1]:
         return 0.0
-    factors = rng.integers(classes.shape[1], size=TRAIN + TEST)
-    shown = np.repeat(rng.integers(len(codes), size=(TRAIN + TEST, 1)), VOTERS, axis=1)
-    shown = _alike(classes, factors, shown, rng)
+    factors, _, shown = _questions(classes, 1, rng)
     votes = np.argmin([z[shown].var(axis=1, ddof=1) / z.var(ddof=1) for z in codes.T], axis=0)
     table = np.zeros((codes.shape[1], classes.shape[1]))
     np.add.at(table, (votes[:TRAIN], factors[:TRAIN]), 1)
@@ -208,10 +277,8 @@ def beta_vae_score(codes, classes, seed=0):
     It sees the mean of |difference| over VOTERS pairs of samples, each pair with one value of the factor.
     """
     codes, classes = _samples(codes, classes)
-    rng, classes = np.random.default_rng(seed), classes[:, vary(classes)]
-    factors = rng.integers(classes.shape[1], size=TRAIN + TEST)
-    one = rng.integers(len(codes), size=(TRAIN + TEST, VOTERS))
-    other = _alike(classes, factors, one, rng)
+    rng, classes = np.random.default_rng(seed), classes[:, _several(classes)]
+    factors, one, other = _questions(classes, VOTERS, rng)
     differences = np.stack([np.abs(z[one] - z[other]).mean(axis=1) for z in codes.T.astype(np.float64)], axis=1)
     spread = differences.std(axis=0)
     x = (differences - differences.mean(axis=0)) / np.where(spread > 1e-9, spread, 1)
@@ -219,15 +286,40 @@ def beta_vae_score(codes, classes, seed=0):
     return float((answers == factors[TRAIN:]).mean())
 
 
-def _alike(classes, factors, index, rng):
-    """For each sample of index (M, S) one drawn from those that have the same class of the factor factors (M,)."""
+def _questions(classes, ones, rng):
+    """TRAIN + TEST questions which factor is shared: factors (M,), samples (M, VOTERS), and others alike (M, VOTERS).
+
+    The samples of a question are `ones` different ones. Of fewer than TRAIN, the last third is for TEST alone, and a
+    sample is alike to others only.
+    """
+    N, K = classes.shape
+    factors = rng.integers(K, size=TRAIN + TEST)
+    first, last, apart = 0, N, N < TRAIN
+    if apart:
+        first, last = (np.repeat(ends, (TRAIN, TEST))[:, None] for ends in ((0, 2 * N // 3), (2 * N // 3, N)))
+    one = np.repeat(rng.integers(first, last, size=(TRAIN + TEST, ones)), VOTERS // ones, axis=1)
+    other = np.empty_like(one)
+    for part in (slice(TRAIN), slice(TRAIN, None)) if apart else [slice(None)]:
+        start, stop = (first[part][0, 0], last[part][0, 0]) if apart else (0, N)
+        other[part] = start + _alike(classes[start:stop], factors[part], one[part] - start, rng, apart)
+    return factors, one, other
+
+
+def _alike(classes, factors, index, rng, apart):
+    """For each sample of index (M, S) one drawn from those that have the same class of the factor factors (M,).
+
+    `apart`: from the others, if there are some.
+    """
     drawn = np.empty_like(index)
     for k, column in enumerate(classes.T):
         order = np.argsort(column, kind="stable")
         values, starts, counts = np.unique(column[order], return_index=True, return_counts=True)
         rows = factors == k
         group = np.searchsorted(values, column[index[rows]])
-        drawn[rows] = order[starts[group] + (rng.random(group.shape) * counts[group]).astype(int)]
+        place = (rng.random(group.shape) * (counts[group] - apart)).astype(int)
+        if apart:
+            place = (np.argsort(order)[index[rows]] - starts[group] + 1 + place) % counts[group]
+        drawn[rows] = order[starts[group] + place]
     return drawn
 
 
@@ -238,7 +330,7 @@ def separated_predictability(codes, classes):
     It hardly tells the middle ones of many classes in a row, so that only factors of two classes can score 1.
     """
     codes, classes = _samples(codes, classes)
-    return _gap(np.array([[_svm_accuracy(z, c) for c in classes[:, vary(classes)].T]
+    return _gap(np.array([[_svm_accuracy(z, c) for c in classes[:, counted(classes)].T]
                           for z in codes.T.astype(np.float64)]))
 
 
@@ -249,25 +341,29 @@ def _svm_accuracy(z, labels):
     values, labels = np.unique(labels, return_inverse=True)
     train = 2 * len(z) // 3
     w, b = linear_svms(z[:train], labels[:train], len(values))
-    return float(((z[train:, None] * w + b).argmax(axis=1) == labels[train:]).mean())
+    blocks = np.array_split(z[train:], 1 + len(z) * len(values) // 2 ** 20)  # there may be many classes
+    answers = np.concatenate([(block[:, None] * w + b).argmax(axis=1) for block in blocks])
+    return float((answers == labels[train:]).mean())
 
 
 def dci(codes, classes, seed=0):
     """Eastwood and Williams 2018: importance (D, K), disentanglement, completeness and informativeness, by these names.
 
-    importance, each column of sum 1 (or 0, as for a factor that does not vary), says how much each latent helps a
-    random forest to tell a factor: one of their two regressors; Locatello et al. took gradient-boosted trees.
-    Disentanglement: is a latent important for one factor only? 1 − entropy of its row, in units of ln K, for K factors
-    that vary, weighed by the row's sum. Completeness: does a factor need one latent only? The same of columns, by ln D.
+    importance, each column of sum 1, says how much each latent helps a random forest to tell a factor: one of their two
+    regressors; Locatello et al. took gradient-boosted trees. 0 for a factor that is not counted, or, with fewer than
+    TRAIN samples, not told better than by guessing. Disentanglement: is a latent important for one factor only?
+    1 − entropy of its row, in units of ln K, for K factors that are counted, weighed by the row's sum; NaN for K = 1,
+    as it is 1 for any code. Completeness: does a factor need one latent only? The same of columns, by ln D.
     Informativeness: the share of the last third of samples that the forest, grown on the others, tells right.
     """
     codes, classes = _samples(codes, classes)
-    rng, varying = np.random.default_rng(seed), vary(classes)
+    rng, kept = np.random.default_rng(seed), counted(classes)
     cuts = np.linspace(0, 1, BINS + 1)[1:-1]
     binned = np.stack([np.searchsorted(np.unique(np.quantile(z, cuts)), z) for z in codes.T], axis=1)
-    grown = [random_forest(binned, BINS, c, rng) for c in classes[:, varying].T]
-    importance = np.zeros((codes.shape[1], len(varying)))
-    importance[:, varying] = np.stack([column for column, _ in grown], axis=1)
+    grown = [random_forest(binned, BINS, c, rng) for c in classes[:, kept].T]
+    importance = np.zeros((codes.shape[1], len(kept)))
+    importance[:, kept] = np.stack([column * (len(codes) >= TRAIN or right > _guessed(c)) for (column, right), c
+                                    in zip(grown, classes[:, kept].T)], axis=1)
 
     def focus(rows):
         sums = rows.sum(axis=1, keepdims=True)
@@ -275,5 +371,14 @@ def dci(codes, classes, seed=0):
         nats = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
         return float(np.average(1 - nats / np.log(max(rows.shape[1], 2)), weights=sums[:, 0])) if sums.any() else 0.0
 
-    return {"importance": importance, "disentanglement": focus(importance[:, varying]),
-            "completeness": focus(importance.T), "informativeness": float(np.mean([right for _, right in grown]))}
+    several = int(importance.any(axis=0).sum() > 1)  # that can be told at all: else each latent would be about one only
+    return {"importance": importance, "completeness": focus(importance.T), "informativeness": float(np.mean([right for _, right in grown])),
+            "disentanglement": several * focus(importance[:, kept]) if kept.sum() > 1 else np.nan}
+
+
+def _guessed(labels):
+    """The share of the last third of labels (N,) that is most frequent among the others, and what chance may add."""
+    train = 2 * len(labels) // 3
+    values, counts = np.unique(labels[:train], return_counts=True)
+    right = (labels[train:] == values[counts.argmax()]).mean()
+    return right + 3 * np.sqrt(right * (1 - right) / (len(labels) - train))

@@ -23,7 +23,8 @@ from tinybvae.vae import ARCHITECTURES, BetaVAE
 def opened(out, given, preset=None, resume=False, sprites=None):
     """The run in the folder `out`, new or resumed, and its data, while no other process may write there.
 
-    `given` settings and a preset as `configure` takes them; `sprites` instead of what the setting "data" says. Before
+    `given` settings and a preset as `configure` takes them; `sprites` instead of what the setting "data" says, which
+    then says what they are. Before
     anything is written, it raises ValueError for wrong input, as `new_run`, `resumed_run` and `load_data` do, and
     OSError where nothing can be written.
     """
@@ -35,7 +36,10 @@ def opened(out, given, preset=None, resume=False, sprites=None):
         newest = newest_of(checkpoint) if resume else None
         run = resumed_run(newest, given, preset) if newest else None
         settings = run.settings if run else configure(given, preset)
-        sprites = load_data(settings["data"]) if sprites is None else sprites
+        if sprites is None:
+            sprites = load_data(settings["data"])
+        else:
+            settings["data"] = getattr(sprites, "path", f"<{type(sprites).__name__}>")
         run = run or new_run(settings, out, sprites.image_shape)
         require_data_for(run, sprites)
         if not out.is_dir():
@@ -74,7 +78,7 @@ def trained(out, sprites, preset=None, **given):
     newest = newest_of(checkpoint)
     if newest:
         run = load(newest)
-        for name in settings.keys() - {"steps", "checkpoint_every"}:
+        for name in settings.keys() - {"steps", "checkpoint_every", "data"}:
             if run.settings.get(name) != settings[name]:
                 raise ValueError(f"{newest} was made with {name} {as_text(run.settings.get(name))}, not "
                                  f"{as_text(settings[name])}: give another folder")
@@ -86,6 +90,20 @@ def trained(out, sprites, preset=None, **given):
                      settings["checkpoint_every"], lambda run: save(run, checkpoint, before(checkpoint))):
             raise KeyboardInterrupt
     return run.model
+
+
+def data_of(run, path=None):
+    """The data of a file, or, if none is given, those that a run's settings name, and a line that says which.
+
+    Where they name none, dSprites. Raises ValueError as `load_data` does.
+    """
+    named = run.settings.get("data") if path is None else path
+    try:
+        data = load_data(named)
+    except ValueError as error:
+        raise error if path is not None else ValueError(f"it was trained on {named}: give --data ({error})") from error
+    unsaid = path is None and "data" not in run.settings
+    return data, f"images: {named or 'dSprites'}{', since the checkpoint does not say what it was trained on' * unsaid}"
 
 
 def new_run(settings, out, image_shape=DSprites.image_shape):

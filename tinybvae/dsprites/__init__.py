@@ -36,6 +36,11 @@ class DSprites:
             self._numbers = np.ravel_multi_index(classes.T, FACTOR_SIZES)  # the place in the whole set of each image
             self._order = np.argsort(self._numbers, kind="stable")
 
+    @property
+    def path(self):
+        """Of the file that the images are read from; None if they are rendered."""
+        return self._file.path if self._file else None
+
     def __len__(self):
         return len(self._file) if self._file else math.prod(FACTOR_SIZES)
 

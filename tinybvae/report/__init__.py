@@ -14,7 +14,7 @@ from tinybvae.files import write_atomically
 from tinybvae.kernels import memory
 from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures
-from tinybvae.report.page import factors_text, page, used
+from tinybvae.report.page import page, used
 
 TRAVERSED = (1, 2, 5, 16, 16)  # the factor classes of the image that traversals start from: an ellipse
 STARTS = (TRAVERSED, (0, 5, 4, 10, 20), (2, 4, 0, 22, 10), (1, 4, 15, 8, 8), (2, 2, 25, 14, 26))  # of the page
@@ -27,9 +27,13 @@ def write_report(run, sprites, folder, command, encoded=None):
     """Write FILES and z0.gif … into `folder`: each is replaced whole, and the same run gives the same bytes.
 
     Without a history there are no curves. `command` is shown as what made the run. Returns what `describe` found.
-    Raises OSError if some files could not be drawn or written, whatever the reason, once all others are there.
+    Raises ValueError for images of other than 1 channel or 3, and OSError if some files could not be drawn or written,
+    whatever the reason, once all others are there.
     """
-    model, rng, measured = run.model, np.random.default_rng(0), describe(run, sprites, encoded)
+    model, rng = run.model, np.random.default_rng(0)
+    if model.image_shape[2] not in (1, 3):
+        raise ValueError(f"images that are drawn have 1 channel or 3, not {model.image_shape[2]}")
+    measured = describe(run, sprites, encoded)
     latents = measured["latents"]
     mean = np.array([latent["mean"] for latent in latents])
     memory.release()  # most of what training needed: pictures need memory of other sizes
@@ -91,14 +95,16 @@ def describe(run, sprites, encoded=None):
     latents = [{"z": d, "factor": factor, "share": share, "mean": at, "variance": variance, "kl": nats}
                for d, ((factor, share), at, variance, nats)
                in enumerate(zip(named, mean.tolist(), np.exp(logvar).tolist(), kl.tolist()))]
-    constant = [name for name, share in zip(names, shares.T) if np.isnan(share).all()]
+    told = ~np.isnan(shares).all(axis=0)  # of which it can be told what latents know of them
     last = dict(zip(run.history_columns, run.history[-1])) if run.history else {}
     return {
-        "step": run.step, "mig": metrics.mutual_information_gap(shares) if len(constant) < len(names) else None,
+        "step": run.step, "mig": metrics.mutual_information_gap(shares) if told.any() else None,
         "kl": float(kl.sum()), "reconstruction": last.get("reconstruction"),
         "shape": None if shape is None else SHAPES[shape], "latents": latents,
-        "dead_units": metrics.dead_units(run.model, sprites), "constant_factors": constant,
-        "shares": {name: share.tolist() for name, share in zip(names, shares.T) if name not in constant},
+        "dead_units": metrics.dead_units(run.model, sprites), "samples": len(means),
+        "constant_factors": [name for name, column in zip(names, classes.T) if (column == column[0]).all()],
+        "left_out": metrics.notes(classes, names),
+        "shares": {name: share.tolist() for name, share, is_told in zip(names, shares.T, told) if is_told},
         "scores": run.scores, "settings": run.settings}
 
 
@@ -122,9 +128,9 @@ def summary(measured):
         lines.append("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
     lines.append(f"{used(measured['latents'])} of {len(measured['latents'])} latents used; "
                  f"{dead_text(measured['dead_units'])}")
-    lines += factors_text(measured["constant_factors"], measured["mig"] is not None)
+    lines += measured["left_out"]
     for row in measured["scores"][-1:]:
-        lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items())
+        lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items() if name in row)
                      + f" after {row['step']} steps")
     return "\n".join(lines)
 

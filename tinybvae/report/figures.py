@@ -208,11 +208,11 @@ def _title(figure, title):
 
 def _mosaic(axis, pictures, row_labels=(), column_labels=()):
     """Draw pictures (rows, columns, height, width, channels): gray, or colour if there are three channels."""
-    pictures = np.pad(pictures, ((0, 0), (0, 0), (0, 4), (0, 4), (0, 0)), constant_values=1)
+    pictures = np.pad(_gray_or_rgb(pictures), ((0, 0), (0, 0), (0, 4), (0, 4), (0, 0)), constant_values=1)
     rows, columns, height, width, channels = pictures.shape
     for row, top in zip(pictures, range(0, rows * height, height)):  # one by one: matplotlib makes much of an image
         row = np.concatenate(row, axis=1)
-        axis.imshow(row if channels == 3 else row.mean(axis=2), cmap="gray", vmin=0, vmax=1,
+        axis.imshow(row if channels == 3 else row[..., 0], cmap="gray", vmin=0, vmax=1,
                     extent=(0, columns * width, top + height, top))
     axis.set_ylim(rows * height, 0)
     axis.set_yticks((np.arange(len(row_labels)) + .5) * height, row_labels, fontsize=7, color=INK, **PLAIN)
@@ -221,13 +221,20 @@ def _mosaic(axis, pictures, row_labels=(), column_labels=()):
     axis.spines[:].set_visible(False)
 
 
+def _gray_or_rgb(pictures):
+    """The pictures (…, channels). Raises ValueError unless there are 1 channel or 3: a fourth may be transparency."""
+    pictures = np.asarray(pictures)
+    if pictures.shape[-1] not in (1, 3):
+        raise ValueError(f"pictures have 1 channel or 3, not {pictures.shape[-1]}")
+    return pictures
+
+
 def _film(pictures, values, label):
     """Frames, twice as large as the pictures, bordered; below, a slider at the value; above, the label.
 
     In GRAYS, or as many shades of each colour.
     """
-    width, colours = pictures.shape[2], pictures.shape[3] if pictures.shape[3] == 3 else 1
-    pictures = pictures if colours == 3 else pictures.mean(axis=3, keepdims=True)
+    width, colours = _gray_or_rgb(pictures).shape[2:]
     frames = np.pad(pictures, ((0, 0), (0, 4), (1, 1), (0, 0)), constant_values=.25)
     for frame, value in zip(frames, values):
         place = 1 + round((value + REACH) / (2 * REACH) * (width - 1))

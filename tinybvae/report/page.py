@@ -70,6 +70,7 @@ SCORES = {  # a line each, of what metrics.py says at length
     "beta_vae": "do the latents of pairs that share a factor tell which one it is?",
     "sap": "for each factor, how much better the best latent predicts it than the second best",
     "dci": "is each latent important for one factor only, to a random forest?"}
+MOST = 16_000_000  # weights of a model that a page holds, at 4 bytes each: else it stands still
 KINDS = "Linear", "Conv2d", "ConvTranspose2d", "ReLU", "Tanh", "Reshape"  # that explorer.js knows
 
 
@@ -77,7 +78,10 @@ def page(run, measured, starts, factors, images, command):
     """The page's text: of a run, what `describe` measured, images (N, …) to start from, if these are sprites of ours
     their factors (N, 5), else None, and {name: bytes of a PNG}."""
     latents = sorted(measured["latents"], key=lambda latent: -latent["kl"])
-    sprites, model = factors is not None, _model(run.model, starts, factors, latents)
+    sprites, weights = factors is not None, sum(p.size for p in run.model.parameters.values())
+    model = _model(run.model, starts, factors, latents) if weights <= MOST else ""
+    still = (f"This model's {weights:,} weights are too many for a page" if weights > MOST else
+             "This model has layers that the page does not know")
     settings = "".join(f"<tr><td>{html.escape(str(name))}<td>{html.escape(as_text(value))}\n"
                        for name, value in measured["settings"].items())
     return f"""<!doctype html>
@@ -94,7 +98,7 @@ def page(run, measured, starts, factors, images, command):
 the latent's mean, and a standard deviation to both sides. A narrow bar is precise; one as wide as the prior, from −1
 to 1, says nothing.</p>
 <noscript><p>This part needs JavaScript.</p></noscript>
-{"" if model else "<p>This model has layers that the page does not know: it stands still here.</p>"}
+{"" if model else f"<p>{still}: it stands still here.</p>"}
 <div id="explorer"{"" if model else ' class="still"'}>
 <div id="views">
 <div class="pair">
@@ -163,11 +167,11 @@ def _latent(latent):
 
 
 def _legend(measured):
-    text = (f"KL: in nats, the mean over 10,000 images; a latent with less than {metrics.UNUSED} is unused. σ²: the "
+    text = (f"KL: in nats, the mean over {measured['samples']:,} images; a latent with less than {metrics.UNUSED} is unused. σ²: the "
             f"variance of q(z|x) at the first of the images above; near 1 the latent says nothing.")
-    if not measured["shares"]:
-        return text
     shape = measured["shape"]
+    if not measured["shares"] and not shape:
+        return text
     among = f", among images of one shape, {shape}" if shape else ""
     text += (f" By name: the factor that a latent knows most of{among}, or “mixed” where nothing stands out. I: the "
              "mutual information with it, as a share of its entropy.")
@@ -199,32 +203,25 @@ def _dead(measured):
                    for layer, (dead, units) in measured["dead_units"].items() if dead)
     if not rows:
         return "<p>Each unit is switched on by some image.</p>"
-    return ("<p>Units that none of 2,000 images switches on: without a slope below 0 a ReLU passes no gradient to "
+    return ("<p>Units that no image, or none of 2,000, switches on: without a slope below 0 a ReLU passes no gradient to "
             f"them, and they are dead.</p>\n<table><tr><th>layer<th>dead<th>of\n{rows}</table>")
 
 
 def _scores(measured):
-    scored = bool(measured["scores"] or measured["mig"] is not None)
-    notes = "".join(f"<p>{html.escape(text)}.</p>\n" for text in factors_text(measured["constant_factors"], scored))
+    notes = "".join(f"<p>{html.escape(text)}.</p>\n" for text in measured["left_out"])
     if not measured["scores"]:
         return notes
     last = measured["scores"][-1]
     rows = "".join(f'<tr><td>{title}<td class="number">{last[name]:.3f}<td>{SCORES[name]}\n'
-                   for name, title in metrics.NAMES.items())
-    return (f"<h2>Scores after {last['step']:,} steps</h2>\n<p>Of 10,000 images' posterior means; 1 is best.</p>\n"
+                   for name, title in metrics.NAMES.items() if name in last)
+    return (f"<h2>Scores after {last['step']:,} steps</h2>\n"
+            f"<p>Of {measured['samples']:,} images' posterior means; 1 is best.</p>\n"
             f"{notes}<table>{rows}</table>\n")
 
 
 def used(latents):
     """How many of the latents that `describe` found are used."""
     return sum(latent["factor"] != "unused" for latent in latents)
-
-
-def factors_text(constant, scored):
-    """What there is to say of a data set's factors, a line or none."""
-    if not scored:
-        return ["no factor varies, or none is known: there are no scores"]
-    return [f"do not vary here, and count in no score: {', '.join(constant)}"] if constant else []
 
 
 # The model, for explorer.js.
