@@ -26,11 +26,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-import evaluate
 import tinybvae as tb
 from tinybvae.checkpoint import as_json, before, newest_of
 from tinybvae.commandline import Parser, as_text, path, progress, say, schedule_or_0, seed, thread_count
 from tinybvae.files import locked, write_atomically
+from tinybvae.kernels.threads import set_num_threads
 from tinybvae.metrics import NAMES
 from tinybvae.report import describe, figures
 from tinybvae.report.page import used
@@ -42,15 +42,18 @@ try:
     import distributed
 except ImportError:
     distributed = None
+sys.path.append(str(Path(__file__).parent))  # which python -P leaves out
+import evaluate  # noqa: E402
 
 COLUMNS = ["run", "objective", "strength", "capacity", "preset", "seed", "steps", *NAMES, "reconstruction", "kl",
            "nine_images", "used", "dead_units", "minutes", "worker", "versions", "settings", "error"]
 TOPIC = "tinybvae sweep"  # of the events by which workers say how far they are
 PATIENCE = 20  # seconds that a scheduler has to answer
+LOSSES = 4  # of workers, one after the other, with a run that meanwhile comes no further: then it fails
 
 
 def main():
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     add_grid(parser)
     options = parser.parse_args()
     out = Path(options.out)
@@ -133,12 +136,14 @@ def client_of(options, runs, stack):
     """A client of the cluster that is there, or of one on this machine; both are closed with the ExitStack."""
     if not options.scheduler:
         workers = max(1, numba.config.NUMBA_NUM_THREADS // options.threads)
-        cluster = stack.enter_context(distributed.LocalCluster(n_workers=min(workers, runs), threads_per_worker=1,
-                                                               memory_limit=0, dashboard_address=":0"))
+        here = "127.0.0.1:0"  # and any port; else their HTTP servers, unlike the rest, listen to the whole network
+        cluster = stack.enter_context(distributed.LocalCluster(
+            n_workers=min(workers, runs), threads_per_worker=1, memory_limit=0,
+            dashboard_address=here, worker_dashboard_address=here))
         return stack.enter_context(distributed.Client(cluster))
     try:
         return stack.enter_context(distributed.Client(options.scheduler, timeout=PATIENCE))
-    except OSError as error:
+    except Exception as error:  # whatever Dask makes of the address, or of its configuration for TLS
         raise ValueError(f"--scheduler {options.scheduler}: no scheduler answers there ({error})") from error
 
 
@@ -149,18 +154,42 @@ def versions():
             "python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__}
 
 
-def train_one(name, token, given, preset, threads, wanted, losses):
-    """On a worker: the row of a run, trained to its end from its last checkpoint, if there is one, and its checkpoint.
+def refusal(theirs, threads, wanted):
+    """Why a worker that answers with these versions, or an exception, and has so many threads trains no run; or ""."""
+    if isinstance(theirs, Exception):
+        return f"cannot run this: {type(theirs).__name__}: {theirs}"
+    if theirs != wanted:
+        return f"has {as_json(theirs)}, and this sweep has {as_json(wanted)}"
+    if threads > 1:
+        return f"has {threads} threads, which would wait for each other: start workers with --nthreads 1"
+    return ""
 
-    The scheduler keeps the checkpoint, as a distributed.Variable: there it outlives the worker. None, if the worker has
-    other versions than those that are wanted.
+
+def refusals(client, workers, wanted):
+    """{address: why it trains no run, or ""} of these workers, which may be gone meanwhile."""
+    if not workers:
+        return {}
+    threads = client.nthreads()
+    # A function of the standard library goes there by name: what another Python makes of ours, may be a crash.
+    found = client.run(platform.python_version, workers=workers, on_error="return")
+    found = {worker: {"python": python} if isinstance(python, str) else python for worker, python in found.items()}
+    same = [worker for worker in workers if found[worker] == {"python": wanted["python"]}]
+    found.update(client.run(versions, workers=same, on_error="return"))
+    return {worker: refusal(found[worker], threads.get(worker, 1), wanted) for worker in workers}
+
+
+def train_one(name, token, given, preset, threads, wanted, losses):
+    """On a worker: the row of a run, trained to its end from its last checkpoint, if there is one.
+
+    The scheduler keeps the checkpoint, as a distributed.Variable: there it outlives the worker. None, if this worker is
+    not the one that was asked, but another at its address, which trains no run, or its files have changed.
     """
-    if versions() != wanted:
+    worker = distributed.get_worker()
+    if refusal(versions(), worker.state.nthreads, wanted):
         return None
-    worker, last, start = distributed.get_worker(), distributed.Variable(f"{token}-{name}"), time.perf_counter()
-    encoded = None
+    last, start, encoded = distributed.Variable(f"{token}-{name}"), time.perf_counter(), None
     task = worker.state.tasks[worker.get_current_task()]
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     with tempfile.TemporaryDirectory(dir=worker.local_directory) as folder, redirect_stdout(io.StringIO()):
         checkpoint = Path(folder) / "checkpoint.h5"
         content = last.get()
@@ -183,28 +212,33 @@ def train_one(name, token, given, preset, threads, wanted, losses):
                      settings["checkpoint_every"], save)
         scores = run.scores[-1] if run.scores else {}  # none if no factors are known
         measured = describe(run, sprites, encoded)
-        row = {**{score: scores.get(score, "") for score in NAMES}, **losses(run.model, sprites),
-               "used": used(measured["latents"]),
-               "dead_units": sum(dead for dead, _ in measured["dead_units"].values()),
-               "minutes": round((time.perf_counter() - start) / 60, 1), "worker": worker.address}
-        return row, checkpoint.read_bytes()
+        return {**{score: scores.get(score, "") for score in NAMES}, **losses(run.model, sprites),
+                "used": used(measured["latents"]),
+                "dead_units": sum(dead for dead, _ in measured["dead_units"].values()),
+                "minutes": round((time.perf_counter() - start) / 60, 1), "worker": worker.address}
 
 
 def sweep(client, runs, out, threads):
-    """Train runs {name: (settings, preset)}; what arrives goes into `out`. Returns how many failed."""
+    """Train runs {name: (settings, preset)}; what arrives goes into `out`. Returns how many failed.
+
+    Raises ValueError if a worker is there that cannot train them. One that comes later is named, and gets none.
+    """
     for module in (evaluate, sys.modules[__name__]):
         cloudpickle.register_pickle_by_value(module)  # workers have the library, not the examples
-    allowed = workers_like_this_one(client)
-    say(f"{len(runs)} runs on {len(allowed)} workers; what runs where: {client.dashboard_link}")
-    on_the_way = OnTheWay(client, runs, out, threads, allowed)
+    wanted = versions()
+    workers = refusals(client, [*client.nthreads()], wanted)
+    for worker, reason in workers.items():
+        if reason:
+            raise ValueError(f"worker {worker} {reason}")
+    say(f"{len(runs)} runs on {len(workers)} workers; what runs where: {client.dashboard_link}")
+    on_the_way = OnTheWay(client, runs, out, threads, wanted, workers)
     try:
         with progress(total=len(runs), unit="run") as bar:
             tell = say if bar.disable else bar.write
-            for name in runs:
-                on_the_way.submit(name)
-            while on_the_way.futures:
-                with suppress(distributed.TimeoutError):
-                    distributed.wait([*on_the_way.futures], timeout=.2, return_when="FIRST_COMPLETED")
+            while on_the_way.waiting or on_the_way.futures:
+                for line in on_the_way.look():
+                    tell(line)
+                on_the_way.pause()
                 for line in on_the_way.keep_checkpoints():
                     if bar.disable:  # in a terminal the bar shows it
                         tell(line)
@@ -212,18 +246,26 @@ def sweep(client, runs, out, threads):
                     tell(line)
                     bar.update()
                 bar.set_postfix_str("; ".join(on_the_way.where.values()))
+    except OSError as error:
+        if isinstance(error, distributed.comm.CommClosedError) or client.status != "running":
+            raise CancelledError from error  # no disk's: the scheduler is gone, which is how its runs say it
+        raise
     finally:
         on_the_way.forget()
     return on_the_way.failed
 
 
 class OnTheWay:
-    """Runs that a cluster works on: `futures` {future: name}, `where` {name: how far, on which worker}."""
+    """Runs that a cluster works on: `futures` {future: (name, worker)}, and the names of those `waiting` for a worker.
 
-    def __init__(self, client, runs, out, threads, allowed):
-        self.client, self.runs, self.out, self.threads, self.allowed = client, runs, out, threads, allowed
-        self.futures, self.where, self.failed, self.begun_with = {}, {}, 0, {}
-        self.versions = versions()
+    Each goes to a worker that has nothing else to do, and to no other: so one that cannot train runs gets none.
+    `workers` {address: why it trains no run, or ""} are those that are there; `where` {name: how far, on which worker}.
+    """
+
+    def __init__(self, client, runs, out, threads, wanted, workers):
+        self.client, self.runs, self.out, self.threads, self.versions = client, runs, out, threads, wanted
+        self.workers, self.waiting, self.futures, self.where, self.failed = workers, [*runs], {}, {}, 0
+        self.begun_with, self.lost, self.alone = {}, dict.fromkeys(runs, 0), False
         self.token, self.news = uuid.uuid4().hex, queue.SimpleQueue()  # other sweeps may be there, of the same names
         client.subscribe_topic(TOPIC, lambda event: self.news.put(event[1]))
         self.last = {name: distributed.Variable(f"{self.token}-{name}", client=client) for name in runs}
@@ -232,17 +274,42 @@ class OnTheWay:
             self.begun_with[name] = checkpoint.read_bytes() if checkpoint else b""
             variable.set(self.begun_with[name])
 
-    def submit(self, name, **which):
+    def look(self):
+        """Ask the workers that came since, and give runs to those that are free. Lines about who gets none."""
+        tasks = self.client.processing()
+        new = refusals(self.client, [worker for worker in tasks if worker not in self.workers], self.versions)
+        known = {**self.workers, **new}
+        self.workers = {worker: known[worker] for worker in tasks}
+        taken = {worker for _, worker in self.futures.values()}
+        fit = [worker for worker, reason in self.workers.items() if not reason]
+        for worker in fit:
+            if self.waiting and not tasks[worker] and worker not in taken:  # nor has another sweep a run there
+                self.submit(self.waiting.pop(0), worker)
+        lines = [f"worker {worker} gets no run: it {reason}" for worker, reason in new.items() if reason]
+        if not fit and not self.alone:
+            lines.append("no worker is there for the runs: they wait for one")
+        self.alone = not fit
+        return lines
+
+    def submit(self, name, worker):
         future = self.client.submit(train_one, name, self.token, *self.runs[name], self.threads, self.versions,
-                                    evaluate.losses, key=f"{name}-{uuid.uuid4()}", **which)
-        self.futures[future] = name
+                                    evaluate.losses, key=f"{name}-{uuid.uuid4()}", workers=[worker])
+        self.futures[future] = name, worker
+
+    def pause(self):
+        """Until a run has ended, but not for long."""
+        if not self.futures:
+            time.sleep(.2)
+        else:
+            with suppress(distributed.TimeoutError):
+                distributed.wait([*self.futures], timeout=.2, return_when="FIRST_COMPLETED")
 
     def keep_checkpoints(self):
         """Take those that came since; a line for each."""
-        events = {}
+        events, running = {}, {name for name, _ in self.futures.values()}
         while not self.news.empty():
             event = self.news.get()
-            if event["token"] == self.token and event["run"] in self.futures.values():  # not of one that has ended
+            if event["token"] == self.token and event["run"] in running:  # not of one that has ended
                 events[event["run"]] = event
         for name, event in events.items():
             keep(self.out, name, self.last[name].get())
@@ -250,30 +317,36 @@ class OnTheWay:
         return [self.where[name] for name in events]
 
     def keep_results(self):
-        """Take those of runs that have ended; a line for each."""
-        return [*filter(None, map(self._result, [future for future in self.futures if future.done()]))]
+        """Take those of runs that have ended, or whose workers are gone; a line for each that does not wait again."""
+        ended = [future for future, (_, worker) in self.futures.items() if future.done() or worker not in self.workers]
+        return [*filter(None, map(self._result, ended))]
 
     def _result(self, future):
-        """Add the run's row, or submit it again: then there is nothing to tell."""
-        name, row = self.futures.pop(future), {}
+        """Add the run's row, or let it wait for another worker: then there is nothing to tell."""
+        name, worker = self.futures.pop(future)
+        self.where.pop(name, None)
+        row = None
         try:
-            result = future.result()
+            if future.done():
+                row = future.result(PATIENCE)
         except CancelledError:  # the scheduler is gone, and no run has failed
             raise
         except Exception as error:  # whatever went wrong there: the other runs go on
-            row["error"] = f"{type(error).__name__}: {error}"
-            if isinstance(error, distributed.KilledWorker):  # four workers, one after the other, were gone
-                begun_with, self.begun_with[name] = self.begun_with[name], self.last[name].get()
-                if self.begun_with[name] != begun_with:  # but it went on meanwhile
-                    return self.submit(name)
-        else:
-            if result is None:  # a worker of other versions, which came later
-                return self.submit(name, workers=self.allowed)
-            row, checkpoint = result
-            keep(self.out, name, checkpoint)
+            if future.status == "error" and not isinstance(error, distributed.KilledWorker):
+                row = {"error": f"{type(error).__name__}: {error}"}
+        if row is None:  # the worker is gone, or fits no more: who is at its address is asked again
+            future.cancel()
+            self.workers.pop(worker, None)
+            begun_with, self.begun_with[name] = self.begun_with[name], self.last[name].get()
+            self.lost[name] = self.lost[name] + 1 if self.begun_with[name] == begun_with else 1
+            if self.lost[name] < LOSSES:
+                self.waiting.insert(0, name)
+                return None
+            row = {"error": f"{LOSSES} workers, one after the other, were gone before it had another checkpoint"}
+        if "error" not in row:
+            keep(self.out, name, self.last[name].get())
         self.failed += "error" in row
         add_row(self.out, {"run": name, **columns_of(*self.runs[name]), "versions": as_json(self.versions), **row})
-        self.where.pop(name, None)
         return f"{name}: {row.get('error', 'done')}"
 
     def forget(self):
@@ -281,23 +354,6 @@ class OnTheWay:
         with suppress(Exception):  # if it is gone it has
             for variable in self.last.values():
                 variable.delete()
-
-
-def workers_like_this_one(client):
-    """Their addresses. Raises ValueError if one has other versions, or several threads, which wait for each other."""
-    ours = versions()
-    try:
-        found = client.run(versions)
-    except Exception as error:  # whatever a worker without the library, or of another Python, makes of it
-        raise ValueError(f"the workers cannot run this: {type(error).__name__}: {error}") from error
-    for worker, theirs in found.items():
-        if theirs != ours:
-            raise ValueError(f"worker {worker} has {as_json(theirs)}, not {as_json(ours)} as here")
-    for worker, threads in client.nthreads().items():
-        if threads > 1:
-            raise ValueError(f"worker {worker} has {threads} threads, which would wait for each other: start workers "
-                             f"with --nthreads 1")
-    return [*found]
 
 
 def keep(out, name, checkpoint):
@@ -344,7 +400,7 @@ def draw(rows, out):
     scored = [name for name in NAMES if any(row[name] for row in rows)]
     if scored:
         figure = Figure(figsize=(2.2 * len(scored) + 1, 3), layout="constrained")
-        for axis, name in zip(figure.subplots(1, len(scored)), scored):
+        for axis, name in zip(figure.subplots(1, len(scored), squeeze=False)[0], scored):
             by_strength(axis, name, rows, kinds)
         finished(figure, out / "scores.png", kinds)
     if rows:

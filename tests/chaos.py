@@ -2,7 +2,8 @@
 
 A run kills itself, by SIGKILL, some time after one of MOMENTS; it is resumed on some number of threads, and killed
 again, until it is done. No step may be lost that was in a checkpoint, and in the end all its files must be, bit by bit,
-those of a run that nobody disturbed. A damaged file must be refused, or hold what it held.
+those of a run that nobody disturbed. A damaged file must be refused, or hold what it held. With --whole it is the
+default run, all its 30,000 steps, that is killed, at any time, beside one that nobody disturbs.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from tinybvae.checkpoint import newest_of
 from tinybvae.dsprites.__main__ import hdf5
 
 ROOT = Path(__file__).parent.parent
+TRAIN, ENVIRONMENT = [str(ROOT / "examples/train_dsprites.py")], {**os.environ, "PYTHONPATH": str(ROOT)}
 SMALL = ["--steps", "9", "--checkpoint-every", "3", "--evaluate-every", "2", "--batch-size", "8", "--latents", "3"]
 MOMENTS = {"a step": ("tinybvae.training", "_step", 9, .05),  # in one of so many calls, within these seconds
            "a checkpoint's write": ("tinybvae.checkpoint", "write_atomically", 4, .02),
@@ -49,9 +52,9 @@ runpy.run_path(script, run_name="__main__")
 
 def start(out, data, moment=("tinybvae", "write_report", 0, 0), threads=1):
     """The exit status of a run that is resumed in `out`, and what it complained of."""
-    command = [sys.executable, "-c", CHILD, *map(str, moment), str(ROOT / "examples/train_dsprites.py"), *SMALL,
-               "--resume", "--out", str(out), "--data", str(data), "--threads", str(threads)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    command = [sys.executable, "-c", CHILD, *map(str, moment), *TRAIN, *SMALL, "--resume", "--out", str(out),
+               "--data", str(data), "--threads", str(threads)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     return done.returncode, done.stderr
 
 
@@ -88,6 +91,33 @@ def kill(folder, kills, seed=0):
             counts[name] += 1
             print(f"\r{counts.total()} kills, {runs} runs done, step {step} ", end="", flush=True)
     return counts, runs
+
+
+def kill_whole(folder, kills, seed=0):
+    """How often the default run was killed until it was done: on average once in a `kills`th of the time of the other.
+
+    At random times: so no kill need come at all.
+    """
+    rng, count, step = np.random.default_rng(seed), 0, 0
+    how, start = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL}, time.monotonic()
+    alone, out = folder / "alone", folder / "killed"
+    command = [sys.executable, *TRAIN, "--resume", "--threads"]
+    with subprocess.Popen([*command, "1", "--out", str(alone)], **how) as undisturbed:
+        while True:
+            threads = str(rng.integers(1, numba.config.NUMBA_NUM_THREADS + 1))
+            with subprocess.Popen([*command, threads, "--out", str(out)], **how) as process:
+                try:
+                    process.wait(rng.exponential(1500 / kills))  # seconds
+                    break
+                except subprocess.TimeoutExpired:
+                    process.kill()
+            newest, count = newest_of(out / "checkpoint.h5"), count + 1
+            before, step = step, tb.load(newest).step if newest else 0
+            assert step >= before, f"step {before} was lost: now {step}"
+            print(f"\r{count} kills, step {step}, {time.monotonic() - start:.0f} s ", end="", flush=True)
+        assert process.returncode == undisturbed.wait() == 0
+    assert content(out) == content(alone), f"{out} is not what an undisturbed run leaves"
+    return count
 
 
 def damaged(data, rng):
@@ -137,15 +167,23 @@ def damage(folder, count, seed=0):
     return counts
 
 
-if __name__ == "__main__":
+def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--damages", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--whole", action="store_true", help="kill the default run, and damage nothing: an hour")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
+        if options.whole:
+            print(f"\n{kill_whole(Path(made), options.kills, options.seed)} kills, and all files as if undisturbed")
+            return
         for name, counts in damage(Path(made), options.damages, options.seed).items():
             print(f"{name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
         counts, runs = kill(Path(made), options.kills, options.seed)
         print("\nkilled in", ", ".join(f"{name} {count} times" for name, count in counts.items()),
               f"in {runs} runs, all of which ended as if undisturbed")
+
+
+if __name__ == "__main__":
+    main()

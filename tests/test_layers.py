@@ -145,9 +145,7 @@ def test_relu_says_which_units_were_on():
     x = np.full((3, 4, 5), -1.0)
     x[2, 1, 3] = .1
     for slope in (0, .25):
-        relu = tb.ReLU(slope)
-        relu.forward(x)
-        assert relu.switched_on().tolist() == [False, False, False, True, False]
+        assert layers.switched_on(tb.ReLU(slope).forward(x)).tolist() == [False, False, False, True, False]
 
 
 @pytest.mark.parametrize("slope", [-.1, 1, float("nan")])

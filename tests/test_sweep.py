@@ -1,13 +1,16 @@
 """examples/sweep.py as a user runs it: on this machine and on a cluster, with workers and clients that are killed."""
 
 import csv
+import json
 import os
+import platform
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import numba
@@ -87,8 +90,8 @@ def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
 
     That of a killed worker goes on elsewhere, from its last checkpoint; one that fails says why.
     """
-    np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).integers(0, 2, (30, 16, 16), np.uint8),
-             latents_classes=np.arange(30)[:, None] // 10)
+    np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).integers(0, 2, (60, 16, 16), np.uint8),
+             latents_classes=np.arange(60)[:, None] // 20)
     options = *SMALL, 200, "--data", tmp_path / "own.npz"
     grid = ["--objectives", "beta", "--strengths", 2, "1e38", "--seeds", 3, *options, "--out", tmp_path / "a"]
     process = start(*grid)
@@ -106,7 +109,7 @@ def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
     done = rows(tmp_path / "a")
     good, bad = done["beta-2-seed3"], done["beta-1e+38-seed3"]
     assert not good["error"] and "FloatingPointError: the gradient of" in bad["error"]
-    assert float(good["mig"]) >= 0 and float(good["reconstruction"]) > 0 and good["worker"].startswith("tcp://")
+    assert float(good["sap"]) >= 0 and float(good["reconstruction"]) > 0 and good["worker"].startswith("tcp://")
     assert (tmp_path / "a/scores.png").exists() and (tmp_path / "a/kl_reconstruction.png").exists()
     assert (tmp_path / "a" / good["run"] / "checkpoint.h5").read_bytes() == alone(
         call, tmp_path / "b", "--objective", "beta", "--beta", 2, "--seed", 3, *options)
@@ -120,35 +123,57 @@ def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
     assert status == 2 and "holds beta-2-seed3 with other settings" in errors
 
 
-def dask(*options, library=ROOT):
-    """A process of Dask's own command line, in which tinybvae is this one or another."""
-    return subprocess.Popen([sys.executable, "-m", "dask", *map(str, options)], cwd=library, env=ENVIRONMENT,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_a_local_sweep_is_closed_to_the_network(tmp_path, data, start):
+    """Whoever reaches a scheduler or a worker runs code there: on one machine they listen on the loopback address."""
+    process = start("--seeds", 0, 1, *SMALL, 10 ** 6, *data, "--out", tmp_path / "a")
+    read_until(process, ": step ")  # then all of them are there
+    parent = psutil.Process(process.pid)
+    listening = [(each.pid, socket.laddr.ip) for each in [parent, *parent.children(recursive=True)]
+                 for socket in each.net_connections() if socket.status == "LISTEN"]
+    assert len({pid for pid, _ in listening}) > 1 and {ip for _, ip in listening} <= {"127.0.0.1", "::1"}, listening
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A client of a scheduler with one worker, started by Dask's own commands in processes of their own."""
-    folder = tmp_path_factory.mktemp("cluster")
-    file = folder / "scheduler.json"
-    scheduler = dask("scheduler", "--port", 0, "--no-dashboard", "--scheduler-file", file)
-    worker = dask("worker", "--scheduler-file", file, "--nthreads", 1, "--local-directory", folder)
-    while not file.exists() or not file.read_text():
-        assert scheduler.poll() is None
-        time.sleep(.1)
-    with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
-        client.wait_for_workers(1, timeout=60)
-        yield client
-    for process in worker, scheduler:
+def dask():
+    """A function that starts Dask's own command line, with this tinybvae or another; at the end none is left."""
+    processes = []
+
+    def started(*options, library=ROOT):
+        processes.append(subprocess.Popen([sys.executable, "-m", "dask", *map(str, options)], cwd=library,
+                                          env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return processes[-1]
+
+    yield started
+    for process in reversed(processes):  # workers before their scheduler
         process.terminate()
         process.wait()
+
+
+def scheduler(dask, folder):
+    """The address of a new one, without workers."""
+    file = folder / "scheduler.json"
+    process = dask("scheduler", "--port", 0, "--no-dashboard", "--scheduler-file", file)
+    while not file.exists() or not file.read_text():
+        assert process.poll() is None
+        time.sleep(.1)
+    return json.loads(file.read_text())["address"]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, dask):
+    """A client of a scheduler with one worker."""
+    folder = tmp_path_factory.mktemp("cluster")
+    address = scheduler(dask, folder)
+    dask("worker", address, "--nthreads", 1, "--local-directory", folder)
+    with distributed.Client(address, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=60)
+        yield client
 
 
 def test_a_killed_client_of_a_cluster(tmp_path, call, data, cluster, start, no_pictures):
     """Started again, it does not repeat what is done, and goes on from the last checkpoint that it has.
 
-    Another sweep, beside it, with a run of the same name, is another; and a worker of another version, which comes
-    later, trains nothing.
+    Another sweep, beside it, with a run of the same name, is another.
     """
     small = [*SMALL, 200, *data]
     grid = ["--seeds", 1, 2, *small, "--scheduler", cluster.scheduler.address, "--out"]
@@ -162,25 +187,37 @@ def test_a_killed_client_of_a_cluster(tmp_path, call, data, cluster, start, no_p
 
     ours, = cluster.scheduler_info()["workers"]
     again, beside = start(*grid, tmp_path / "a"), start("--seeds", other[4:], *grid[3:], tmp_path / "b", "--eps", ".1")
-    shutil.copytree(ROOT / "tinybvae", tmp_path / "other/tinybvae", ignore=shutil.ignore_patterns("__pycache__"))
-    with open(tmp_path / "other/tinybvae/losses.py", "a") as file:
-        file.write("# changed\n")
-    for process in again, beside:
-        read_until(process, " on 1 workers")
-    worker = dask("worker", cluster.scheduler.address, "--nthreads", 1, "--local-directory", tmp_path,
-                  library=tmp_path / "other")
     printed, status = read_all(again)
     assert status == 0 and "1 of 2 runs were done before" in printed, printed
     assert all(int(later) > step for later in re.findall(rf"{other}: step (\d+)/200", printed))
     assert rows(tmp_path / "a")[first] == done[first] and not rows(tmp_path / "a")[other]["error"]
     printed, status = read_all(beside)
     assert status == 0, printed
-    worker.terminate()
-    worker.wait()
     for out, *options in ("a",), ("b", "--eps", ".1"):
         assert rows(tmp_path / out)[other]["worker"] == ours
         assert (tmp_path / out / other / "checkpoint.h5").read_bytes() == alone(
             call, tmp_path / f"{out} alone", "--seed", other[4:], *small, *options)
+
+
+def test_workers_that_come_later(tmp_path, data, dask, start):
+    """The first has another version: it is named, and trains nothing. What waits is for the second."""
+    address = scheduler(dask, tmp_path)
+    process = start("--seeds", 0, 1, *SMALL, 20, *data, "--scheduler", address, "--out", tmp_path / "a")
+    read_until(process, "no worker is there")
+    shutil.copytree(ROOT / "tinybvae", tmp_path / "other/tinybvae", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(tmp_path / "other/tinybvae/losses.py", "a") as file:
+        file.write("# changed\n")
+    dask("worker", address, "--nthreads", 1, "--local-directory", tmp_path, library=tmp_path / "other")
+    other = read_until(process, "gets no run: it has {").split()[1]
+    dask("worker", address, "--nthreads", 1, "--local-directory", tmp_path)
+    printed, status = read_all(process)
+    assert status == 0 and other not in printed, printed
+    assert {row["error"] or row["worker"] == other for row in rows(tmp_path / "a").values()} == {False}
+
+
+def test_without_docstrings_and_the_script_s_own_folder():
+    subprocess.run([sys.executable, "-OO", str(ROOT / "examples/sweep.py"), "--help"], check=True,
+                   env={**ENVIRONMENT, "PYTHONSAFEPATH": "1"}, stdout=subprocess.DEVNULL)
 
 
 def grid_of(*options):
@@ -203,18 +240,121 @@ def test_a_grid():
         "higgins2017-2-seed0": ({"beta": 2.0, "seed": 0}, "higgins2017")}
 
 
-@pytest.mark.parametrize("theirs, threads, message", [
-    ({"numpy": "0.1"}, 1, 'worker tcp://two has {.*"numpy": "0.1"'), ({}, 2, "tcp://two has 2 threads")])
-def test_workers_that_are_refused(theirs, threads, message):
-    class Client:
-        def run(self, function):
-            return {"tcp://one": sweep.versions(), "tcp://two": {**sweep.versions(), **theirs}}
+class Cluster:
+    """A client by hand: of workers {address: its versions, or an exception}; `sent` are [name, worker, future]."""
 
-        def nthreads(self):
-            return {"tcp://one": 1, "tcp://two": threads}
+    def __init__(self, **workers):
+        self.workers, self.threads, self.busy, self.asked, self.sent = workers, {}, set(), [], []
 
-    with pytest.raises(ValueError, match=message):
-        sweep.workers_like_this_one(Client())
+    def nthreads(self):
+        return {worker: self.threads.get(worker, 1) for worker in self.workers}
+
+    def processing(self):
+        return {worker: ("another's",) if worker in self.busy else () for worker in self.workers}
+
+    def run(self, function, workers, on_error):
+        self.asked += [(function.__name__, worker) for worker in workers]
+        found = {worker: self.workers[worker] for worker in workers}
+        if function is not platform.python_version:
+            return found
+        return {worker: theirs if isinstance(theirs, Exception) else theirs["python"]
+                for worker, theirs in found.items()}
+
+    def submit(self, function, name, *_, workers, **how):
+        future = Future()
+        future.status = "error"  # which is read only if it ended with one
+        self.sent.append((name, *workers, future))
+        return future
+
+    def subscribe_topic(self, topic, handler):
+        pass
+
+
+def test_workers_that_are_refused(tmp_path):
+    """Who is there at the start is refused with the sweep; what is of another Python is asked for no more than that."""
+    ours = sweep.versions()
+    client = Cluster(fits=ours, old={**ours, "numpy": "0.1"}, python={**ours, "python": "2.7"}, two=ours,
+                     bare=ModuleNotFoundError("No module named 'tinybvae'"))
+    client.threads["two"] = 2
+    found = sweep.refusals(client, [*client.workers], ours)
+    assert found.pop("fits") == "" and '"numpy": "0.1"' in found.pop("old")
+    assert found.pop("python").startswith('has {"python": "2.7"}, and') and ("versions", "python") not in client.asked
+    assert found.pop("two").startswith("has 2 threads")
+    assert found == {"bare": "cannot run this: ModuleNotFoundError: No module named 'tinybvae'"}
+    with pytest.raises(ValueError, match='worker old has {.*"numpy": "0.1"'):
+        sweep.sweep(client, {}, tmp_path, 1)
+
+
+@pytest.fixture
+def on_the_way(tmp_path, monkeypatch):
+    """Two runs, on a cluster without workers; their checkpoints are kept here."""
+    class Variable:
+        def __init__(self, name, client):
+            pass
+
+        def set(self, content):
+            self.content = content
+
+        def get(self):
+            return self.content
+
+    monkeypatch.setattr(distributed, "Variable", Variable)
+    runs = {name: ({"seed": i}, None) for i, name in enumerate(("one", "two"))}
+    return sweep.OnTheWay(Cluster(), runs, tmp_path, 1, sweep.versions(), {})
+
+
+def test_who_gets_a_run(tmp_path, on_the_way):
+    """A worker that fits and has nothing to do. Each is asked once, and again if it finds that it does not fit."""
+    client, ours = on_the_way.client, sweep.versions()
+    assert "wait for one" in on_the_way.look()[0] and not on_the_way.look()
+    client.workers = {"old": {**ours, "numpy": "0.1"}}
+    line, = on_the_way.look()
+    assert line.startswith('worker old gets no run: it has {') and not on_the_way.look()
+    client.workers |= {"a": ours, "b": ours}
+    client.busy.add("a")
+    assert not on_the_way.look() and not on_the_way.look()
+    (name, worker, future), = client.sent
+    assert (name, worker) == ("one", "b") and client.asked.count(("versions", "b")) == 1
+    client.busy.clear()
+    on_the_way.look()
+    assert client.sent[1][:2] == ("two", "a") and not on_the_way.waiting
+    client.workers["b"] = client.workers["old"]  # at the same address there is another, or its files have changed
+    future.set_result(None)
+    assert not on_the_way.keep_results() and on_the_way.waiting == ["one"]
+    line, = on_the_way.look()
+    assert line.startswith("worker b gets no run") and len(client.sent) == 2
+    on_the_way.last["two"].set(b"the last")
+    client.sent[1][2].set_result({"worker": "a"})
+    assert on_the_way.keep_results() == ["two: done"] and rows(tmp_path)["two"]["worker"] == "a"
+    assert (tmp_path / "two/checkpoint.h5").read_bytes() == b"the last"
+    on_the_way.look()
+    assert client.sent[2][:2] == ("one", "a")
+
+
+def test_a_run_whose_workers_are_gone(tmp_path, on_the_way):
+    """It goes to the next, from its last checkpoint. After four that were gone before they had another, it fails."""
+    client, ours = on_the_way.client, sweep.versions()
+    on_the_way.waiting.remove("two")
+
+    def lose(worker):
+        client.workers = {worker: ours}
+        on_the_way.look()
+        assert client.sent[-1][:2] == ("one", worker)
+        client.workers = {}
+        assert on_the_way.look() == ["no worker is there for the runs: they wait for one"]
+        told = on_the_way.keep_results()
+        assert client.sent[-1][2].cancelled() and not on_the_way.futures
+        return told
+
+    assert not lose("a") and not lose("b") and not lose("c")
+    on_the_way.last["one"].set(b"another")
+    assert not lose("d") and not lose("e") and not lose("f")
+    client.workers = {"g": ours}
+    on_the_way.look()
+    client.sent[-1][2].set_exception(distributed.KilledWorker("one", None, 3))  # as the scheduler says it
+    told, = on_the_way.keep_results()
+    assert told.startswith("one: 4 workers, one after the other, were gone") and not on_the_way.waiting
+    assert rows(tmp_path)["one"]["error"] in told and on_the_way.failed == 1
 
 
 def test_wrong_input(tmp_path, refusal, monkeypatch):

@@ -136,9 +136,10 @@ class ReLU(Layer):
         """dx = dy where x > 0, that is where y > 0, else negative_slope · dy"""
         return relu_backward(dy, self.y, self.negative_slope)
 
-    def switched_on(self):
-        """(units,) bool: the units, channels in convolutions, that the last forward pass's x > 0 anywhere."""
-        return (self.y > 0).reshape(-1, self.y.shape[-1]).any(axis=0)
+
+def switched_on(y):
+    """(units,) bool: the units, channels in convolutions, that y > 0 anywhere, a ReLU's y."""
+    return (y > 0).reshape(-1, y.shape[-1]).any(axis=0)
 
 
 class Tanh(Layer):
@@ -243,14 +244,20 @@ class Sequential:
             x = layer.forward(x)
         return x
 
+    def activations(self, x):
+        """Of each layer, one after the other, its name and its y. The layers keep nothing, unlike in `forward`."""
+        for name, layer in self.layers.items():
+            x = copy.copy(layer).forward(x)
+            yield name, x
+
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
-        def forward(x):
-            for layer in self.layers.values():
-                x = copy.copy(layer).forward(x)
+        def last(x):
+            for _, x in self.activations(x):
+                pass
             return x
 
-        return np.concatenate([forward(x[i:i + BATCH]) for i in range(0, max(len(x), 1), BATCH)])
+        return np.concatenate([last(x[i:i + BATCH]) for i in range(0, max(len(x), 1), BATCH)])
 
     def __getstate__(self):
         bare = {name: copy.copy(layer) for name, layer in self.layers.items()}

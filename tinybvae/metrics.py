@@ -9,12 +9,11 @@ With fewer than TRAIN samples, what is measured is measured on samples that trai
 factors are counted, and `notes` what is left out and why.
 """
 
-import copy
-
 import numpy as np
 
 from tinybvae.classifiers import linear_svms, logistic_regression, random_forest
 from tinybvae.kernels.threads import alone
+from tinybvae.layers import BATCH, ReLU, switched_on
 
 NAMES = {"mig": "MIG", "factor_vae": "FactorVAE", "beta_vae": "BetaVAE", "sap": "SAP", "dci": "DCI"}
 UNUSED = 0.05  # nats: a latent's mean may follow a factor, but with less KL than this the decoder cannot see it
@@ -27,7 +26,7 @@ WIDE = 20                    # bins of equal width, that mutual information cuts
 FEWEST, PER_CLASS = 60, 10   # samples that a score needs, and that a factor must have for each of its classes
 
 
-def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=100):
+def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=BATCH):
     """Of images drawn as `_draw` does the classes (samples, K), and mean and logvar (samples, D) of q(z|x).
 
     Who takes them as `encoded`, and is given none, draws its own.
@@ -213,14 +212,22 @@ def name_latents(shares, kl, factor_names):
     return [(name(share, nats), float(share.max(initial=0))) for share, nats in zip(shares, kl)]
 
 
-def dead_units(model, sprites, samples=2000, seed=0, batch_size=100):
-    """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn with replacement."""
-    model = alone(copy.deepcopy)(model)  # which may keep what `forward` keeps
+def dead_units(model, sprites, samples=2000, seed=0, batch_size=BATCH):
+    """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn as `_draw` does."""
     on = dict.fromkeys(model.relus, False)
+
+    @alone
+    def look(images):
+        y = np.asarray(images, model.dtype)
+        for side in "encoder", "decoder":
+            before = None
+            for name, y in getattr(model, side).activations(y[:, :model.latents] if side == "decoder" else y):
+                if isinstance(getattr(model, side).layers[name], ReLU):
+                    on[f"{side}.{before}"] = on[f"{side}.{before}"] | switched_on(y)
+                before = name
+
     for images in _batches(sprites, np.unique(_draw(sprites, samples, seed)), batch_size):
-        mean, _ = np.split(model.encoder.forward(np.asarray(images, model.dtype)), 2, axis=1)
-        model.decoder.forward(mean)
-        on = {layer: on[layer] | relu.switched_on() for layer, relu in model.relus.items()}
+        look(images)
     return {layer: [int((~units).sum()), len(units)] for layer, units in on.items()}
 
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from tinybvae.commandline import progress, say
 from tinybvae.images import integers
+from tinybvae.kernels import memory
 from tinybvae.kernels.threads import alone
+from tinybvae.layers import switched_on
 from tinybvae.metrics import UNUSED
 
 HISTORY_EVERY = 10  # steps between two rows of the history
@@ -56,6 +58,7 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
         start = time.perf_counter()
         images, noise = sprites.images(np.zeros(2, np.int64)), np.zeros((2, model.latents))
         _step(copy.deepcopy(run), images, noise, objective)
+        memory.release()
         say(f"{time.perf_counter() - start:.1f} s")
 
         with progress(total=steps, initial=run.step, bar_format=BAR) as bar:
@@ -85,7 +88,7 @@ def _step(run, images, noise, objective):
     if run.step % HISTORY_EVERY == 0:
         run.history.append([run.step, *losses[:3], C, *losses.kl_per_latent.tolist(),
                             float((losses.kl_per_latent >= UNUSED).sum()),
-                            *(float((~relu.switched_on()).sum()) for relu in run.model.relus.values())])
+                            *(float((~switched_on(relu.y)).sum()) for relu in run.model.relus.values())])
     run.optimizer.update(run.model.gradients)
     run.step += 1
     return losses, C

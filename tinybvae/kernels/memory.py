@@ -1,5 +1,6 @@
 """Memory that is used again: to have it from the system anew takes as long as the arithmetic it is wanted for."""
 
+import ctypes
 import math
 import os
 import time
@@ -11,6 +12,12 @@ import numpy as np
 
 AGE = 10.0  # seconds, longer than a training step: `empty` gives back, as often, what nobody has asked for since then
 PRIVATE = ACCESS_COPY if os.name == "posix" else ACCESS_DEFAULT  # a forked process gets a copy
+
+try:
+    _trim = ctypes.CDLL(None).malloc_trim  # glibc's: what arrays of other sizes needed, it keeps until somebody asks
+except (AttributeError, OSError, TypeError):  # another system's library
+    def _trim(_):
+        pass
 
 _free = {}  # bytes: deque of (since when, buffer), the oldest first
 _checked = 0.0
@@ -41,3 +48,5 @@ def release(age=0.0):
                 free.popleft()
         except IndexError:  # none is left: asking first would not do, other threads take some
             pass
+    if not age:
+        _trim(0)
