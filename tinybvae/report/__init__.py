@@ -1,6 +1,7 @@
 """What a run leaves to look at: pictures, history, metrics, and one self-contained HTML page that holds them all."""
 
 import csv
+import gc
 import io
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def write_report(run, sprites, folder, command, encoded=None):
             write_atomically(Path(folder) / name, files[name])
         except Exception as error:  # of matplotlib, imageio, the system: none is worth a run
             failed[name] = error
+    gc.collect()  # matplotlib keeps exceptions, and with them the frames of its callers, this run's model among them
     memory.release()
     if failed:
         reason = next(iter(failed.values()))
