@@ -7,11 +7,10 @@ first. Figure 4: capacity that rises, γ |KL − C|, on coloured dSprites. READM
 import numpy as np
 
 import tinybvae as tb
-from evaluate import losses
 from tinybvae.commandline import progress
 from tinybvae.experiment import reproduce
 from tinybvae.files import write_atomically
-from tinybvae.metrics import UNUSED
+from tinybvae.metrics import UNUSED, losses
 from tinybvae.report import figures
 from tinybvae.runs import trained
 

@@ -3,31 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
-
 import tinybvae as tb
 from tinybvae.commandline import Parser, path, say
 from tinybvae.files import write_atomically
+from tinybvae.metrics import losses
 from tinybvae.report import dead_text
 from tinybvae.runs import data_of
-
-NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
-
-
-def losses(model, sprites, samples=10_000, batch_size=50):
-    """In nats: reconstruction loss, from one z an image, and KL, of images drawn with replacement; NINE from means."""
-    rng, sums = np.random.default_rng(0), np.zeros(2)
-    for _ in range(samples // batch_size):
-        images = sprites.images(rng.integers(len(sprites), size=batch_size))
-        mean, logvar = model.encode(images)
-        z = tb.reparameterize(mean, logvar, rng.standard_normal(mean.shape))
-        reconstruction, _ = tb.bernoulli_nll(model.decode(z), images)
-        sums += reconstruction, tb.gaussian_kl(mean, logvar)[0].sum()
-    found = dict(zip(("reconstruction", "kl"), sums / (samples // batch_size)))
-    if isinstance(sprites, tb.DSprites) and len(sprites) == len(tb.DSprites()):  # not a file with a part of them
-        images = sprites.images(np.array(NINE))
-        found["nine_images"] = tb.bernoulli_nll(model.decode(model.encode(images)[0]), images)[0]
-    return found
 
 
 def main():

@@ -5,10 +5,11 @@ factor, which factor it is. Figure 7: what each latent says of place, scale and 
 out.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 import tinybvae as tb
-from explore import PRETRAINED
 from tinybvae.dsprites.sprites import FACTOR_VALUES, SHAPES
 from tinybvae.experiment import reproduce
 from tinybvae.files import write_atomically
@@ -17,6 +18,7 @@ from tinybvae.projections import independent_components, principal_components
 from tinybvae.report import TRAVERSED, figures
 from tinybvae.runs import trained
 
+PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"
 FACTORS = slice(1, 5)  # scale, orientation, x and y: the paper's four; the shape is not among them
 PUBLISHED = {"ground truth": "100", "raw pixels": "45.75 ± 0.8", "PCA": "84.9 ± 0.4", "ICA": "42.03 ± 10.6",
              "untrained VAE": "44.14 ± 2.5", "VAE, β = 1": "61.58 ± 0.5", "β-VAE, β = 4": "99.23 ± 0.1"}  # percent

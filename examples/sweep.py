@@ -23,8 +23,6 @@ from pathlib import Path
 
 import numba
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 import tinybvae as tb
 from tinybvae.checkpoint import as_json, before, newest_of
@@ -42,8 +40,6 @@ try:
     import distributed
 except ImportError:
     distributed = None
-sys.path.append(str(Path(__file__).parent))  # which python -P leaves out
-import evaluate  # noqa: E402
 
 COLUMNS = ["run", "objective", "strength", "capacity", "preset", "seed", "steps", *NAMES, "reconstruction", "kl",
            "nine_images", "used", "dead_units", "minutes", "worker", "versions", "settings", "error"]
@@ -178,7 +174,7 @@ def refusals(client, workers, wanted):
     return {worker: refusal(found[worker], threads.get(worker, 1), wanted) for worker in workers}
 
 
-def train_one(name, token, given, preset, threads, wanted, losses):
+def train_one(name, token, given, preset, threads, wanted):
     """On a worker: the row of a run, trained to its end from its last checkpoint, if there is one.
 
     The scheduler keeps the checkpoint, as a distributed.Variable: there it outlives the worker. None, if this worker is
@@ -212,7 +208,7 @@ def train_one(name, token, given, preset, threads, wanted, losses):
                      settings["checkpoint_every"], save)
         scores = run.scores[-1] if run.scores else {}  # none if no factors are known
         measured = describe(run, sprites, encoded)
-        return {**{score: scores.get(score, "") for score in NAMES}, **losses(run.model, sprites),
+        return {**{score: scores.get(score, "") for score in NAMES}, **tb.metrics.losses(run.model, sprites),
                 "used": used(measured["latents"]),
                 "dead_units": sum(dead for dead, _ in measured["dead_units"].values()),
                 "minutes": round((time.perf_counter() - start) / 60, 1), "worker": worker.address}
@@ -223,8 +219,7 @@ def sweep(client, runs, out, threads):
 
     Raises ValueError if a worker is there that cannot train them. One that comes later is named, and gets none.
     """
-    for module in (evaluate, sys.modules[__name__]):
-        cloudpickle.register_pickle_by_value(module)  # workers have the library, not the examples
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have the library, not the examples
     wanted = versions()
     workers = refusals(client, [*client.nthreads()], wanted)
     for worker, reason in workers.items():
@@ -293,7 +288,7 @@ class OnTheWay:
 
     def submit(self, name, worker):
         future = self.client.submit(train_one, name, self.token, *self.runs[name], self.threads, self.versions,
-                                    evaluate.losses, key=f"{name}-{uuid.uuid4()}", workers=[worker])
+                                    key=f"{name}-{uuid.uuid4()}", workers=[worker])
         self.futures[future] = name, worker
 
     def pause(self):
@@ -399,12 +394,12 @@ def draw(rows, out):
     kinds = [*dict.fromkeys(kind_of(row) for row in rows)]
     scored = [name for name in NAMES if any(row[name] for row in rows)]
     if scored:
-        figure = Figure(figsize=(2.2 * len(scored) + 1, 3), layout="constrained")
+        figure = figures.Figure(figsize=(2.2 * len(scored) + 1, 3), layout="constrained")
         for axis, name in zip(figure.subplots(1, len(scored), squeeze=False)[0], scored):
             by_strength(axis, name, rows, kinds)
         finished(figure, out / "scores.png", kinds)
     if rows:
-        figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+        figure = figures.Figure(figsize=(4.5, 3.2), layout="constrained")
         axis = figure.subplots()
         axis.set_xlabel("KL (nats)", fontsize=8)
         axis.set_ylabel("reconstruction loss (nats)", fontsize=8)
@@ -448,7 +443,8 @@ def finished(figure, path, kinds):
     for axis in figure.axes:
         figures.bare(axis)
     if len(kinds) > 1:
-        figure.legend([Line2D([], [], color=f"C{i % 10}", marker="o", ms=4, ls="") for i in range(len(kinds))], kinds,
+        line = figures.matplotlib.lines.Line2D
+        figure.legend([line([], [], color=f"C{i % 10}", marker="o", ms=4, ls="") for i in range(len(kinds))], kinds,
                       loc="outside lower center", fontsize=7, frameon=False)
     write_atomically(path, figures.png(figure))
 

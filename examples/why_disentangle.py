@@ -6,11 +6,11 @@ says what comes out.
 """
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
 import tinybvae as tb
-from explore import PRETRAINED
 from tinybvae import metrics
 from tinybvae.experiment import reproduce
 from tinybvae.files import write_atomically
@@ -18,6 +18,7 @@ from tinybvae.projections import independent_components, principal_components, r
 from tinybvae.report import figures
 from tinybvae.runs import trained
 
+PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"
 SEEN = "x", "y", "scale"  # what few labels should teach
 
 

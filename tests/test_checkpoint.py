@@ -113,16 +113,17 @@ def test_an_architecture_is_known_by_its_layers(tmp_path):
     """Whatever it is called: one of ours is found, another must be given, and nothing else is taken for it."""
     images, path = np.ones((2, 16, 16, 1)), tmp_path / "a.h5"
     for ours in (tb.burgess2018, partial(tb.higgins2017), lambda *arguments: tb.burgess2018(*arguments)):
-        tb.save(small_run(architecture=ours), path)
-        np.testing.assert_array_equal(tb.load_model(path).encode(images), small_run(architecture=ours).model.encode(images))
+        run = small_run(architecture=ours)
+        tb.save(run, path)
+        np.testing.assert_array_equal(tb.load_model(path).encode(images), run.model.encode(images))
     namesake = partial(own)
     for name in "own", "burgess2018", "higgins2017":
         namesake.__name__ = name
         run = small_run(architecture=namesake)
         tb.save(run, path)
         for read in tb.load, tb.load_model:
-            with pytest.raises(ValueError, match=f"a.h5: .*made with '{name}', whose layers are not those of burgess2018 "
-                                                 "and higgins2017: load it with architecture="):
+            with pytest.raises(ValueError, match=f"a.h5: .*made with '{name}', whose layers are not those of "
+                                                 "burgess2018 and higgins2017: load it with architecture="):
                 read(path)
             with pytest.raises(ValueError, match="not those of burgess2018: load it with"):
                 read(path, tb.burgess2018)

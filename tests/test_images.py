@@ -216,7 +216,7 @@ def test_hdf5_that_is_open_in_this_process(tmp_path, how):
 
 @pytest.mark.parametrize("executable, message", [
     (None, "no Python at sys.executable, None,"), ("/none/python", "no Python at sys.executable, '/none/python'"),
-    (__file__, "no Python at sys.executable"), (shutil.which("true") or "true", "did not start with .*true': exit status 0")])
+    (__file__, "no Python at sys.executable"), (shutil.which("true"), "did not start with .*true': exit status 0")])
 def test_no_interpreter_to_look_for_damage(tmp_path, monkeypatch, executable, message):
     """The file may be whole: it is not called damaged."""
     path = write(tmp_path / "own.hdf5", FORMS["bits"][0])

@@ -194,7 +194,8 @@ def test_inference_keeps_nothing():
     x, dy, many = (rng.standard_normal(shape) for shape in ((3, 2, 4, 1), (3, 4), (layers.BATCH + 7, 2, 4, 1)))
 
     def kept():
-        return {name for part in (chain, chain.layers["inner"]) for layer in part.layers.values() for name in vars(layer)}
+        parts = *chain.layers.values(), *chain.layers["inner"].layers.values()
+        return {name for layer in parts for name in vars(layer)}
 
     before = kept()
     y = chain.infer(many)

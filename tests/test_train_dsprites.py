@@ -27,6 +27,8 @@ sys.path.insert(0, str(ROOT / "examples"))
 from train_dsprites import main  # noqa: E402
 COMMAND = [sys.executable, str(ROOT / "examples/train_dsprites.py")]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning"}
+NOTEBOOK = {"MPLBACKEND": "module://none_such.backend_inline", "NUMBA_THREADING_LAYER": "tbb", "PYTHONOPTIMIZE": "2",
+            "PYTHONSAFEPATH": "1"}
 SMALL = ["--steps", "25", "--batch-size", "8", "--latents", "6", "--checkpoint-every", "10", "--evaluate-every", "2"]
 
 
@@ -138,19 +140,23 @@ def test_a_run_is_not_overwritten(finished):
     assert content(out) == before
 
 
-def test_an_interrupted_run_says_how_to_go_on(tmp_path, quick):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1] if os.name == "posix" else [])
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, quick, number):
     process = subprocess.Popen([*COMMAND, *quick, "--steps", "100000", "--out", tmp_path], env=ENVIRONMENT,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while "step 10/" not in process.stdout.readline():
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     text, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and not errors
     assert "go on with" in text and "--resume" in text and tb.load(tmp_path / "checkpoint.h5").step >= 10
 
 
 def test_a_hostile_place_ends_no_run(tmp_path, quick):
-    """A user's matplotlib style that needs LaTeX, a report that cannot be replaced, a terminal without Unicode."""
+    """A user's matplotlib style that needs LaTeX, a report that cannot be replaced, a terminal without Unicode.
+
+    And what a notebook, or a program that starts this one, may have set.
+    """
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.dpi: 7\n")
     out = tmp_path / "größe-β"
     (out / "report.html" / "held").mkdir(parents=True)
@@ -158,7 +164,8 @@ def test_a_hostile_place_ends_no_run(tmp_path, quick):
     assert run(*options).returncode == 2  # a report without its checkpoint
     (out / "report.html").rename(tmp_path / "held")
     process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env={**ENVIRONMENT, "MATPLOTLIBRC": str(tmp_path), "PYTHONIOENCODING": "ascii"})
+                               env={**ENVIRONMENT, "MATPLOTLIBRC": str(tmp_path), "PYTHONIOENCODING": "ascii",
+                                    **NOTEBOOK})
     while b"compiling" not in process.stdout.readline():
         assert process.poll() is None
     (tmp_path / "held").rename(out / "report.html")
@@ -174,6 +181,20 @@ def test_nobody_reads_what_it_prints(tmp_path, quick):
     process.stdout.close()
     assert process.stderr.read() == b"" and process.wait() == 0
     assert tb.load(tmp_path / "checkpoint.h5").step == 1
+
+
+@pytest.mark.parametrize("command", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_any_command_in_a_notebooks_process(command):
+    """By an exclamation mark, of Jupyter or Colab."""
+    done = subprocess.run([sys.executable, command, "--help"], env={**ENVIRONMENT, **NOTEBOOK}, capture_output=True)
+    assert done.returncode == 0 and b"--" in done.stdout and not done.stderr, done.stderr
+
+
+def test_the_callers_backend_stays(tmp_path):
+    """A notebook's own pictures are drawn as before."""
+    code = "import os, tinybvae, matplotlib; print(matplotlib.rcParams['backend'], os.environ['MPLBACKEND'])"
+    done = subprocess.run([sys.executable, "-c", code], env={**ENVIRONMENT, "MPLBACKEND": "svg"}, capture_output=True)
+    assert done.stdout.split() == [b"svg", b"svg"], done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

@@ -139,9 +139,9 @@ class Closed(io.StringIO):
         return super().write(text)
 
 
-@pytest.mark.parametrize("stream", [None, Closed(ValueError("I/O operation on closed file")), Closed(OSError(5, "gone")),
-                                    SimpleNamespace(write=lambda text: len(text)),
-                                    io.TextIOWrapper(io.BytesIO(), "ascii")])
+@pytest.mark.parametrize("stream", [
+    None, Closed(ValueError("I/O operation on closed file")), Closed(OSError(5, "gone")),
+    SimpleNamespace(write=lambda text: len(text)), io.TextIOWrapper(io.BytesIO(), "ascii")])
 def test_whatever_the_callers_process_has_set(monkeypatch, stream, uninterrupted, tmp_path):
     """Streams that cannot be written to, NumPy's errors as exceptions: the bits are the same."""
     for name in "stdout", "stderr":

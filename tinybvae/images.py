@@ -50,10 +50,10 @@ with h5py.File(sys.argv[1], "r", locking=False) as file:
 class Images:
     """The images of a file, and what DSprites has, too: images(index), classes(index), factor_names, factor_sizes.
 
-    `path` is the file's. Black and white images are kept in memory, one bit a pixel; others in a temporary file that is gone with the
+    Black and white images are kept in memory, one bit a pixel; others in a temporary file that is gone with the
     process: so that memory does not grow while they are looked at. image_shape: (height, width, channels). Without
-    factors, factor_names is empty. A process to which this object is sent reads the file anew. Raises ValueError for
-    a file that holds no such images, or is damaged.
+    factors, factor_names is empty. `path` is the file's: a process to which this object is sent reads it anew. Raises
+    ValueError for a file that holds no such images, or is damaged, and OSError if the system has no room for them.
     """
 
     def __init__(self, path):
@@ -222,13 +222,13 @@ def _require_undamaged(path):
                 raise ValueError("its digest is not that of its content")
             return
     try:
-        done = subprocess.run([sys.executable, "-c", READ_ALL, path, str(BLOCK)], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", READ_ALL, path, str(BLOCK)], capture_output=True)
     except (OSError, TypeError) as error:  # TypeError: it is None
-        raise OSError(errno.ENOEXEC, f"no Python at sys.executable, {sys.executable!r}, to look for damage in it before "
-                                     f"it is opened here", os.fspath(path)) from error
-    if done.returncode >= 0 and not done.stdout.startswith("reading"):
-        reason, = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise OSError(errno.ENOEXEC, f"what looks for damage in it did not start with {sys.executable!r}: {reason}",
+        raise OSError(errno.ENOEXEC, f"no Python at sys.executable, {sys.executable!r}, to look for damage before this "
+                                     f"process reads it", os.fspath(path)) from error
+    if done.returncode >= 0 and not done.stdout.startswith(b"reading"):
+        reason, = done.stderr.decode(errors="replace").split("\n")[-2:-1] or [f"exit status {done.returncode}"]
+        raise OSError(errno.ENOEXEC, f"what looks for damage did not start with {sys.executable!r}: {reason}",
                       os.fspath(path))
     if done.returncode not in (0, 1):  # 1: an exception, which will be raised here, too
         raise ValueError("HDF5 does not survive reading it")

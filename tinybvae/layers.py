@@ -18,7 +18,7 @@ BATCH = 64  # examples that `Sequential.infer` has in memory at a time
 
 
 class Layer:
-    """`parameters` and `gradients`: {name: array}, the same names and shapes. `settings`: what else makes it what it is.
+    """`parameters` and `gradients`: {name: array}, the same names and shapes. `settings`: what else defines it.
 
     With input_grad=False `backward` returns None: the first layer's x is the data, and nobody needs its dx. Layers with
     parameters raise ValueError for arrays of another shape, or of another dtype than their own.

@@ -12,8 +12,11 @@ factors are counted, and `notes` what is left out and why.
 import numpy as np
 
 from tinybvae.classifiers import linear_svms, logistic_regression, random_forest
+from tinybvae.dsprites import DSprites
 from tinybvae.kernels.threads import alone
 from tinybvae.layers import BATCH, ReLU, switched_on
+from tinybvae.losses import bernoulli_nll, gaussian_kl
+from tinybvae.vae import reparameterize
 
 NAMES = {"mig": "MIG", "factor_vae": "FactorVAE", "beta_vae": "BetaVAE", "sap": "SAP", "dci": "DCI"}
 UNUSED = 0.05  # nats: a latent's mean may follow a factor, but with less KL than this the decoder cannot see it
@@ -23,6 +26,7 @@ TRAIN, TEST = 10_000, 5_000  # votes that the FactorVAE and BetaVAE scores learn
 VOTERS = 64                  # samples, or pairs of them, behind a vote
 BINS = 64                    # that DCI cuts a latent into, of equal size
 WIDE = 20                    # bins of equal width, that mutual information cuts one into
+NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
 FEWEST, PER_CLASS = 60, 10   # samples that a score needs, and that a factor must have for each of its classes
 
 
@@ -31,8 +35,9 @@ def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=BATCH):
 
     Who takes them as `encoded`, and is given none, draws its own.
 
-    `sprites` is a DSprites, Images, or what has all that `images` lists; without factors, K is 0. Raises FloatingPointError if a latent is not finite, and
-    ValueError if the classes are no integers, or beyond its factor_sizes.
+    `sprites` is a DSprites, Images, or what has all that `images` lists; without factors, K is 0. Raises
+    FloatingPointError if a latent is not finite, and ValueError if the classes are no integers, or beyond its
+    factor_sizes.
     """
     index = _draw(sprites, samples, seed)
     drawn, where = np.unique(index, return_inverse=True)  # of a small data set the same many times
@@ -212,6 +217,22 @@ def name_latents(shares, kl, factor_names):
     return [(name(share, nats), float(share.max(initial=0))) for share, nats in zip(shares, kl)]
 
 
+def losses(model, sprites, samples=10_000, batch_size=50):
+    """In nats: reconstruction loss, from one z an image, and KL, of images drawn with replacement; NINE from means."""
+    rng, sums = np.random.default_rng(0), np.zeros(2)
+    for _ in range(samples // batch_size):
+        images = sprites.images(rng.integers(len(sprites), size=batch_size))
+        mean, logvar = model.encode(images)
+        z = reparameterize(mean, logvar, rng.standard_normal(mean.shape))
+        reconstruction, _ = bernoulli_nll(model.decode(z), images)
+        sums += reconstruction, gaussian_kl(mean, logvar)[0].sum()
+    found = dict(zip(("reconstruction", "kl"), sums / (samples // batch_size)))
+    if isinstance(sprites, DSprites) and len(sprites) == len(DSprites()):  # not a file with a part of them
+        images = sprites.images(np.array(NINE))
+        found["nine_images"] = bernoulli_nll(model.decode(model.encode(images)[0]), images)[0]
+    return found
+
+
 def dead_units(model, sprites, samples=2000, seed=0, batch_size=BATCH):
     """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn as `_draw` does."""
     on = dict.fromkeys(model.relus, False)
@@ -241,11 +262,12 @@ def scores(codes, classes):
     """Those of NAMES that there can be, see `notes`; of DCI, the disentanglement."""
     codes, classes = _samples(codes, classes)
     several, shares = counted(classes).sum() > 1, known_shares(codes, classes)
-    makers = {"mig": lambda: mutual_information_gap(shares), "factor_vae": lambda: factor_vae_score(codes, classes),
-              "beta_vae": lambda: beta_vae_score(codes, classes), "sap": lambda: separated_predictability(codes, classes),
-              "dci": lambda: dci(codes, classes)["disentanglement"]}
-    wanted = {"mig": not np.isnan(shares).all(), "sap": True}
-    return {name: make() for name, make in makers.items() if wanted.get(name, several)}
+    makers = {"mig": (lambda: mutual_information_gap(shares), not np.isnan(shares).all()),
+              "factor_vae": (lambda: factor_vae_score(codes, classes), several),
+              "beta_vae": (lambda: beta_vae_score(codes, classes), several),
+              "sap": (lambda: separated_predictability(codes, classes), True),
+              "dci": (lambda: dci(codes, classes)["disentanglement"], several)}
+    return {name: make() for name, (make, wanted) in makers.items() if wanted}
 
 
 @np.errstate(under="ignore")  # whatever the caller's is
@@ -379,7 +401,8 @@ def dci(codes, classes, seed=0):
         return float(np.average(1 - nats / np.log(max(rows.shape[1], 2)), weights=sums[:, 0])) if sums.any() else 0.0
 
     several = int(importance.any(axis=0).sum() > 1)  # that can be told at all: else each latent would be about one only
-    return {"importance": importance, "completeness": focus(importance.T), "informativeness": float(np.mean([right for _, right in grown])),
+    return {"importance": importance, "completeness": focus(importance.T),
+            "informativeness": float(np.mean([right for _, right in grown])),
             "disentanglement": several * focus(importance[:, kept]) if kept.sum() > 1 else np.nan}
 
 

@@ -146,8 +146,9 @@ class BetaVAE:
             raise ValueError(f"latents must be at least 1 and image_shape (height, width, channels) positive, "
                              f"not {latents} and {image_shape}")
         if image_shape[0] <= 4 < image_shape[2]:
+            channels, height, width = image_shape
             raise ValueError(f"image_shape must be (height, width, channels), channels last, which {image_shape} "
-                             f"is not: transpose the images to (N, {image_shape[1]}, {image_shape[2]}, {image_shape[0]})")
+                             f"is not: transpose the images to (N, {height}, {width}, {channels})")
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, not {dtype}")
         self.latents, self.image_shape, self.dtype = latents, image_shape, np.dtype(dtype)

@@ -116,8 +116,8 @@ def _shares_as_seen(means, classes, shares, shape):
     The shape counts, by the share of it over all images, where a latent tells nothing of images of this one.
     """
     shown = classes[:, 0] == shape
-    seen = np.nan_to_num(metrics.known_shares(means[shown], alike(classes[shown])))
-    seen[:, 0] = np.nan_to_num(shares[:, 0]) * (seen.max(axis=1) < metrics.CLEAR[0])
+    seen = metrics.known_shares(means[shown], alike(classes[shown]))
+    seen[:, 0] = np.where(np.nan_to_num(seen).max(axis=1) < metrics.CLEAR[0], shares[:, 0], 0)
     return seen
 
 

@@ -167,8 +167,8 @@ def _latent(latent):
 
 
 def _legend(measured):
-    text = (f"KL: in nats, the mean over {measured['samples']:,} images; a latent with less than {metrics.UNUSED} is unused. σ²: the "
-            f"variance of q(z|x) at the first of the images above; near 1 the latent says nothing.")
+    text = (f"KL: in nats, the mean over {measured['samples']:,} images; a latent with less than {metrics.UNUSED} is "
+            f"unused. σ²: the variance of q(z|x) at the first of the images above; near 1 the latent says nothing.")
     shape = measured["shape"]
     if not measured["shares"] and not shape:
         return text
@@ -203,8 +203,8 @@ def _dead(measured):
                    for layer, (dead, units) in measured["dead_units"].items() if dead)
     if not rows:
         return "<p>Each unit is switched on by some image.</p>"
-    return ("<p>Units that no image, or none of 2,000, switches on: without a slope below 0 a ReLU passes no gradient to "
-            f"them, and they are dead.</p>\n<table><tr><th>layer<th>dead<th>of\n{rows}</table>")
+    return ("<p>Units that no image, or none of 2,000, switches on: without a slope below 0 a ReLU passes no gradient "
+            f"to them, and they are dead.</p>\n<table><tr><th>layer<th>dead<th>of\n{rows}</table>")
 
 
 def _scores(measured):
