@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -107,6 +108,37 @@ def test_an_interrupt_ends_with_a_checkpoint(number):
 
     assert not train(fresh(), 30, checkpoint, every=2)
     assert seen == [2, 4, 4] and signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signals")
+def test_a_signal_while_another_is_received():
+    """As from a terminal that is closed: the kernel's, the shell's, and whoever else thinks of it."""
+    sent = []
+
+    def again(frame, event, argument):
+        """Called whenever a function is, or returns: also between any two of those that the handler calls."""
+        while frame and frame.f_code.co_name != "receive":
+            frame = frame.f_back
+        if frame and len(sent) < 30:
+            sent.append(event)
+            signal.raise_signal(signal.SIGHUP)
+
+    def checkpoint(run):
+        if not sent:
+            sys.setprofile(again)
+            signal.raise_signal(signal.SIGHUP)
+            sys.setprofile(None)
+
+    def stuck(number, frame):
+        raise TimeoutError("the handlers wait for each other")
+
+    before = signal.signal(signal.SIGALRM, stuck)
+    signal.alarm(60)
+    try:
+        assert not train(fresh(), 30, checkpoint, every=2) and len(sent) == 30
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("number", set(ENDING) - {signal.SIGINT})

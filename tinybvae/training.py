@@ -62,7 +62,7 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
         say(f"{time.perf_counter() - start:.1f} s")
 
         with progress(total=steps, initial=run.step, bar_format=BAR) as bar:
-            while run.step < steps and not interrupted.is_set():
+            while run.step < steps and not interrupted:
                 start = time.perf_counter()
                 images = sprites.images(rng.integers(len(sprites), size=batch_size))
                 noise = rng.standard_normal((batch_size, model.latents))
@@ -74,7 +74,7 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
                         f"{(run.step - first) * batch_size / seconds:,.0f} images/s")
                 bar.set_postfix_str(line, refresh=False)
                 bar.update()
-                if run.step % checkpoint_every == 0 and run.step < steps and not interrupted.is_set():
+                if run.step % checkpoint_every == 0 and run.step < steps and not interrupted:
                     report_and_checkpoint()
             report_and_checkpoint()
     return run.step >= steps
@@ -110,11 +110,12 @@ def _finite_losses(model, images, noise, objective, step):
 
 @contextmanager
 def _interruptible():
-    """An event that a signal of ENDING sets; from then on those of AT_ONCE act as before.
+    """A list, empty until a signal of ENDING comes; from then on those of AT_ONCE act as before.
 
-    A signal that is ignored, as under nohup, or that somebody else has a use for, stays as it is.
+    (Not a threading.Event: a second signal may come within its `set`, which would then wait for itself.) A signal that
+    is ignored, as under nohup, or that somebody else has a use for, stays as it is.
     """
-    interrupted, process = threading.Event(), os.getpid()
+    interrupted, process = [], os.getpid()
     if threading.current_thread() is not threading.main_thread():  # Python takes signals in the main thread only
         yield interrupted
         return
@@ -127,7 +128,7 @@ def _interruptible():
             signal.signal(number, before[number])
 
     def receive(number, frame):
-        interrupted.set()
+        interrupted.append(number)
         if os.getpid() != process:  # a worker that was forked meanwhile: it has no loop to end
             restore(before)
             signal.raise_signal(number)
