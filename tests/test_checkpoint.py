@@ -131,6 +131,23 @@ def test_an_architecture_is_known_by_its_layers(tmp_path):
                                       run.model.decode(np.ones((2, 3))))
 
 
+def test_layers_of_the_same_name_are_others(tmp_path):
+    class ReLU(tb.ReLU):
+        def forward(self, x):
+            return super().forward(x) + 1
+
+    def burgess2018(latents, image_shape, rng, dtype):
+        encoder, decoder = tb.burgess2018(latents, image_shape, rng, dtype)
+        encoder.layers["relu3"] = ReLU()
+        return encoder, decoder
+
+    run, images = small_run(architecture=burgess2018), np.ones((2, 16, 16, 1))
+    tb.save(run, tmp_path / "a.h5")
+    with pytest.raises(ValueError, match="whose layers are not those of burgess2018 and higgins2017"):
+        tb.load(tmp_path / "a.h5")
+    np.testing.assert_array_equal(tb.load_model(tmp_path / "a.h5", burgess2018).encode(images), run.model.encode(images))
+
+
 def test_slopes_that_were_changed_come_back(tmp_path):
     run = small_run()
     run.model.relus["encoder.conv2"].negative_slope = .5

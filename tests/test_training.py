@@ -281,6 +281,16 @@ def test_an_optimizer_that_is_not_the_models():
             train(run, 5)
 
 
+def test_parameters_that_the_optimizer_has_not():
+    """To assign to the model's is to write into them; a layer's own may be replaced, and then are not learnt."""
+    run = fresh()
+    run.model.parameters["encoder.conv1.bias"] = np.full(32, .5)
+    assert train(run, 1) and (run.model.parameters["encoder.conv1.bias"] != .5).all()
+    run.model.encoder.layers["conv1"].parameters["bias"] = np.zeros(32, np.float32)
+    with pytest.raises(ValueError, match="the run needs an optimizer of its model's parameters"):
+        train(run, 2)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_worker_that_is_forked_meanwhile_can_be_ended():
     workers, (here, there) = [], os.pipe()

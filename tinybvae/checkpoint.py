@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from tinybvae.files import USER_BLOCK, user_block, write_atomically
-from tinybvae.layers import ReLU
+from tinybvae.layers import kind
 from tinybvae.optimizers import Adagrad, Adam, Optimizer
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
@@ -191,17 +191,18 @@ def _read_model(file, path, architecture):
     name = description.pop("architecture")
     layers = json.loads(file.attrs["layers"]) if "layers" in file.attrs else None  # version 0.2 did not say them
     for one in [architecture] if architecture else sorted(ARCHITECTURES.values(), key=lambda one: _name(one) != name):
-        if layers is None and name != _name(one):
-            continue
         try:
             model = BetaVAE(**description, architecture=one)
-        except ValueError:  # it cannot make such images
-            continue
+        except ValueError:
+            if architecture:
+                raise
+            continue  # it cannot make such images
         if layers:
             _set_slopes(model, layers)
-        if layers in (None, _layers(model)):
-            for name, array in model.parameters.items():
-                file[f"parameters/{name}"].read_direct(array)
+        same = layers == _layers(model) if layers else architecture or name == _name(one)
+        if same:
+            for parameter, array in model.parameters.items():
+                file[f"parameters/{parameter}"].read_direct(array)
             return model
     tried = _name(architecture) if architecture else " and ".join(ARCHITECTURES)
     raise ValueError(f"{path}: it was made with {name!r}, whose layers are not those of {tried}: load it with "
@@ -221,6 +222,6 @@ def _set_slopes(model, layers):
     """Those of the ReLUs: they may have been changed since the model was made."""
     for side, described in layers.items():
         for name, layer in getattr(model, side).layers.items():
-            kind, settings, _ = described.get(name, (None, None, None))
-            if isinstance(layer, ReLU) and kind == type(layer).__name__:
+            said, settings, _ = described.get(name, (None, None, None))
+            if said == kind(layer) == "ReLU":
                 layer.negative_slope = settings["negative_slope"]

@@ -291,7 +291,7 @@ class Sequential:
     @property
     def settings(self):
         """{name: [kind, settings, {parameter: shape}]} of its layers: what makes it what it is, but for the weights."""
-        return {name: [type(layer).__name__, getattr(layer, "settings", {}),
+        return {name: [kind(layer), getattr(layer, "settings", {}),
                        {p: [*array.shape] for p, array in layer.parameters.items()}]
                 for name, layer in self.layers.items()}
 
@@ -300,3 +300,9 @@ class Sequential:
         """The ReLUs, by the names of the layers before them."""
         return {before: layer for before, layer in zip(self.layers, [*self.layers.values()][1:])
                 if isinstance(layer, ReLU)}
+
+
+def kind(layer):
+    """The name of a layer's class, if it is one of these; of another, which may have the same name, one that is not."""
+    name = type(layer).__name__
+    return name if type(layer) is globals().get(name) else f"another {name}"

@@ -101,7 +101,9 @@ def data_of(run, path=None):
     try:
         data = load_data(named)
     except ValueError as error:
-        raise error if path is not None else ValueError(f"it was trained on {named}: give --data ({error})") from error
+        if path is not None:
+            raise
+        raise ValueError(f"it was trained on {named}: give --data ({error})") from error
     unsaid = path is None and "data" not in run.settings
     return data, f"images: {named or 'dSprites'}{', since the checkpoint does not say what it was trained on' * unsaid}"
 

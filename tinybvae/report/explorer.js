@@ -74,7 +74,7 @@ const LAYERS = {
   Linear: (x, layer) => [linear(x, layer), [layer.bias.length]],
   Conv2d: conv2d,
   ConvTranspose2d: conv2dTranspose,
-  ReLU: (x, {slope}, shape) => [x.map(value => value > 0 ? value : slope * value), shape],
+  ReLU: (x, {negative_slope: slope}, shape) => [x.map(value => value > 0 ? value : slope * value), shape],
   Tanh: (x, layer, shape) => [x.map(Math.tanh), shape],
   Reshape: (x, layer) => [x, layer.shape],
 };

@@ -10,6 +10,7 @@ import numpy as np
 from tinybvae import metrics
 from tinybvae.commandline import as_text
 from tinybvae.dsprites.sprites import FACTOR_VALUES, GRID, OUTLINES, SHAPES, SIZE
+from tinybvae.layers import kind
 
 STYLE = """
 :root {color-scheme: light dark; --ink: #1d2129; --soft: #626873; --line: #dfe2e7; --paper: #fff; --mark: #2f6fde}
@@ -241,12 +242,8 @@ def _model(model, starts, factors, latents):
 
 def _layer(layer):
     """A layer's class, by name, and what a forward pass needs of it."""
-    kind = type(layer).__name__
-    if kind == "ReLU":
-        return {"kind": kind, "slope": layer.negative_slope}
-    if kind == "Reshape":
-        return {"kind": kind, "shape": layer.shape}
-    return {"kind": kind, **(_packed(**layer.parameters) if layer.parameters and kind in KINDS else {})}
+    said = {"kind": kind(layer), **getattr(layer, "settings", {})}
+    return {**said, **_packed(**layer.parameters)} if layer.parameters and said["kind"] in KINDS else said
 
 
 def _packed(weight, bias):
