@@ -134,11 +134,58 @@ def test_wrong_shapes_are_named(layer, shape, message):
 
 
 @pytest.mark.parametrize("slope", [0, .25])
-def test_relu(slope):
+@pytest.mark.parametrize("how", [{}, {"in_place": True}])
+def test_relu(how, slope):
     x, dy = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
+    kept, wanted = (x.copy(), dy.copy()), (np.maximum(x, slope * x), dy * np.where(x > 0, 1, slope))
     relu = tb.ReLU(slope)
-    y, dx = relu.forward(x), relu.backward(dy)
-    np.testing.assert_array_equal((y, dx), (np.maximum(x, slope * x), dy * np.where(x > 0, 1, slope)))
+    y, dx = relu.forward(x, **how), relu.backward(dy, **how)
+    np.testing.assert_array_equal((y, dx), wanted)
+    np.testing.assert_array_equal((x, dy), wanted if how else kept)
+
+
+class KeepsItsOutput(tb.Linear):
+    def forward(self, x):
+        self.y = super().forward(x)
+        return self.y
+
+
+def test_a_chain_knows_where_a_relu_may_work_in_place():
+    """Between layers that make new arrays; not where the caller, or another layer, still holds x or dy."""
+    chain = tb.Sequential(
+        first=tb.ReLU(), linear1=tb.Linear(4, 4, **START), inner=tb.ReLU(), linear2=tb.Linear(4, 4, **START),
+        before_tanh=tb.ReLU(), tanh=tb.Tanh(), behind_tanh=tb.ReLU(), linear3=KeepsItsOutput(4, 4, **START),
+        behind_keeper=tb.ReLU(), linear4=tb.Linear(4, 4, **START), before_reshape=tb.ReLU(), reshape=tb.Reshape(2, 2),
+        behind_reshape=tb.ReLU())
+
+    def in_place():
+        return [name for name, (_, how) in zip(chain.layers, chain._chain()) if how]
+
+    assert in_place() == ["inner"]
+    x, dy = np.random.default_rng(1).standard_normal((3, 4)), np.random.default_rng(2).standard_normal((3, 2, 2))
+    kept = x.copy(), dy.copy()
+    chain.forward(x)
+    chain.backward(dy)
+    np.testing.assert_array_equal(x, kept[0])
+    np.testing.assert_array_equal(dy, kept[1])
+    assert max(gradcheck.check_layer(chain, x, np.random.default_rng(3)).values()) < 1e-8
+    seen, forward = [], chain.layers["linear1"].forward
+    chain.layers["linear1"].forward = lambda x: seen.append(forward(x)) or seen[-1]  # somebody listens
+    assert in_place() == []
+    chain.forward(x)
+    np.testing.assert_array_equal(seen[0], forward(np.maximum(x, 0)))
+    chain.layers["linear1"], chain.layers["tanh"] = chain.layers["linear2"], chain.layers["linear4"]
+    assert in_place() == ["inner", "before_tanh"]  # as the layers are now
+
+
+def test_activations():
+    """Each layer's own, after the whole pass, too."""
+    chain, x = chain_of_all_kinds(), np.random.default_rng(0).standard_normal((2, 2, 4, 1))
+    y = x
+    for (name, found), (wanted, layer) in zip([*chain.activations(x)], chain.layers.items(), strict=True):
+        y = layer.forward(y)
+        assert name == wanted
+        np.testing.assert_array_equal(found, y)
 
 
 def test_relu_says_which_units_were_on():

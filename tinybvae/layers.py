@@ -115,7 +115,8 @@ class ReLU(Layer):
     """y = max(x, negative_slope · x), of any shape; 0 ≤ negative_slope < 1.
 
     A unit that no image switches on (x > 0) passes no gradient back if the slope is 0: it learns nothing any more, and
-    is dead. A small slope lets it come back (Maas et al. 2013, eq. 2).
+    is dead. A small slope lets it come back (Maas et al. 2013, eq. 2). In place, x becomes y and dy becomes dx: a
+    `Sequential` knows where that is safe.
     """
 
     def __init__(self, negative_slope=0.0):
@@ -128,13 +129,13 @@ class ReLU(Layer):
     def settings(self):
         return {"negative_slope": self.negative_slope}
 
-    def forward(self, x):
-        self.y = y = relu(x, self.negative_slope)
+    def forward(self, x, in_place=False):
+        self.y = y = relu(x, self.negative_slope, x if in_place else None)
         return y
 
-    def backward(self, dy):
+    def backward(self, dy, in_place=False):
         """dx = dy where x > 0, that is where y > 0, else negative_slope · dy"""
-        return relu_backward(dy, self.y, self.negative_slope)
+        return relu_backward(dy, self.y, self.negative_slope, dy if in_place else None)
 
 
 def switched_on(y):
@@ -240,9 +241,20 @@ class Sequential:
         self._fresh = WeakKeyDictionary((layer, {*vars(layer)}) for layer in self.layers.values())
 
     def forward(self, x):
-        for layer in self.layers.values():
-            x = layer.forward(x)
+        for layer, how in self._chain():
+            x = layer.forward(x, **how)
         return x
+
+    def _chain(self):
+        """The layers, and {"in_place": True} for a ReLU between two that make new arrays, and do not keep those.
+
+        There x is the y of the one before, dy the dx of the one behind, and nobody else holds them.
+        """
+        chain = [*self.layers.values()]
+        makes = [type(layer) in (Linear, Conv2d, ConvTranspose2d) and not {"forward", "backward"} & vars(layer).keys()
+                 for layer in chain]
+        return [(layer, {"in_place": True} if type(layer) is ReLU and before and behind else {})
+                for before, layer, behind in zip([False, *makes], chain, [*makes[1:], False])]
 
     def activations(self, x):
         """Of each layer, one after the other, its name and its y. The layers keep nothing, unlike in `forward`."""
@@ -252,12 +264,12 @@ class Sequential:
 
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
-        def last(x):
-            for _, x in self.activations(x):
-                pass
+        def forward(x):
+            for layer, how in self._chain():
+                x = copy.copy(layer).forward(x, **how)
             return x
 
-        return np.concatenate([last(x[i:i + BATCH]) for i in range(0, max(len(x), 1), BATCH)])
+        return np.concatenate([forward(x[i:i + BATCH]) for i in range(0, max(len(x), 1), BATCH)])
 
     def __getstate__(self):
         bare = {name: copy.copy(layer) for name, layer in self.layers.items()}
@@ -276,8 +288,8 @@ class Sequential:
                 layer.gradients = {name: np.zeros_like(p) for name, p in layer.parameters.items()}
 
     def backward(self, dy):
-        for layer in reversed(self.layers.values()):
-            dy = layer.backward(dy)
+        for layer, how in reversed(self._chain()):
+            dy = layer.backward(dy, **how)
         return dy
 
     @property

@@ -139,42 +139,44 @@ def _sum_rows(work, rows, slices):
         s = next_slice(work)
 
 
-# Copied first, then in place: LLVM cannot vectorize a loop over two arrays that may be the same one.
+# In place, for LLVM cannot vectorize a loop over two arrays that may be the same one.
 
-def relu(x, negative_slope):
-    """y = x where x > 0, else negative_slope · x; NaN where x is."""
-    y = empty(x.shape, x.dtype)
-    _require_fit(x, y, True)
-    _relu(np.ascontiguousarray(x).reshape(-1), y.reshape(-1), y.dtype.type(negative_slope))
+def relu(x, negative_slope, y=None):
+    """y = x where x > 0, else negative_slope · x; NaN where x is. y may be x; if none is given, it is a new array."""
+    y = empty(x.shape, x.dtype) if y is None else y
+    _require_fit(x, y, x.shape == y.shape and y.flags.c_contiguous)
+    if y is not x:
+        y[...] = x
+    _relu(y.reshape(-1), y.dtype.type(negative_slope))
     return y
 
 
 @parallel
-def _relu(work, x, y, negative_slope):
+def _relu(work, y, negative_slope):
     s = next_slice(work)
     while s >= 0:
         ys = part(y, s)
-        ys[:] = part(x, s)
         for i in range(len(ys)):
             ys[i] = ys[i] if ys[i] > 0 else negative_slope * ys[i]
         s = next_slice(work)
 
 
-def relu_backward(dy, y, negative_slope):
-    """dx = dy where y > 0, else negative_slope · dy."""
+def relu_backward(dy, y, negative_slope, dx=None):
+    """dx = dy where y > 0, else negative_slope · dy. dx may be dy, but not y; if none is given, it is a new array."""
+    dx = empty(dy.shape, dy.dtype) if dx is None else dx
     _require_fit(dy, y, dy.shape == y.shape)
-    dx = empty(dy.shape, dy.dtype)
-    flat = (np.ascontiguousarray(array).reshape(-1) for array in (dy, y, dx))
-    _relu_backward(*flat, dx.dtype.type(negative_slope))
+    _require_fit(dy, dx, dy.shape == dx.shape and dx.flags.c_contiguous and not np.may_share_memory(dx, y))
+    if dx is not dy:
+        dx[...] = dy
+    _relu_backward(dx.reshape(-1), y.reshape(-1), dx.dtype.type(negative_slope))
     return dx
 
 
 @parallel
-def _relu_backward(work, dy, y, dx, negative_slope):
+def _relu_backward(work, dx, y, negative_slope):
     s = next_slice(work)
     while s >= 0:
         dxs, ys = part(dx, s), part(y, s)
-        dxs[:] = part(dy, s)
         for i in range(len(ys)):
             dxs[i] = dxs[i] if ys[i] > 0 else negative_slope * dxs[i]
         s = next_slice(work)

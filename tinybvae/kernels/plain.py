@@ -17,11 +17,15 @@ def sum_pixels(y):
     return y.sum(axis=(0, 1, 2))
 
 
-def relu(x, negative_slope):
+def relu(x, negative_slope, y=None):
     """y = x where x > 0, else negative_slope · x"""
-    return np.where(x > 0, x, x.dtype.type(negative_slope) * x)
+    y = np.empty_like(x) if y is None else y
+    y[...] = np.where(x > 0, x, negative_slope * x)
+    return y
 
 
-def relu_backward(dy, y, negative_slope):
+def relu_backward(dy, y, negative_slope, dx=None):
     """dx = dy where y > 0, else negative_slope · dy"""
-    return np.where(y > 0, dy, dy.dtype.type(negative_slope) * dy)
+    dx = np.empty_like(dy) if dx is None else dx
+    dx[...] = np.where(y > 0, dy, negative_slope * dy)
+    return dx
