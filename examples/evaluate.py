@@ -30,8 +30,8 @@ def main():
         left_out = tb.metrics.notes(encoded[0], tb.metrics.factors_of(sprites)[0])
         scores = tb.metrics.evaluate(model, sprites, encoded)
         found, units = losses(model, sprites), tb.metrics.dead_units(model, sprites)
-        write_atomically(out, json.dumps({**scores, **found, "dead_units": units, "left_out": left_out},
-                                         indent=1).encode())
+        write_atomically(out, json.dumps({**scores, **found, "dead_units": units, "left_out": left_out,
+                                          "looked_at": looked_at}, indent=1).encode())
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
     say(looked_at)

@@ -41,7 +41,7 @@ def encoded(model, index):
 
 def figure6(out, quick):
     """Figure 6, the table: accuracy of the metric's classifier, in percent, over 64 pairs an answer."""
-    sprites, samples, seeds = tb.DSprites(), 500 if quick else 10_000, range(1 if quick else 3)
+    sprites, samples, seeds = tb.DSprites(), 1500 if quick else 10_000, range(1 if quick else 3)
     index = np.random.default_rng(0).integers(len(sprites), size=samples)
     factors, pixels = sprites.classes(index)[:, FACTORS], sprites.images(index).reshape(samples, -1)
     components = principal_components(pixels, 10)

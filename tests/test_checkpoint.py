@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae import checkpoint
 from tinybvae.checkpoint import GENERATORS, before, newest_of, reinstate
 
 
@@ -149,6 +150,27 @@ def test_layers_of_the_same_name_are_others(tmp_path):
     np.testing.assert_array_equal(back.encode(images), run.model.encode(images))
 
 
+def test_layers_in_another_order_are_others(tmp_path):
+    """Of the same names, kinds and shapes: only their order tells."""
+    run = small_run(architecture=tb.higgins2017)
+    layers = run.model.decoder.layers
+    layers["linear3"], layers["linear2"] = layers.pop("linear3"), layers.pop("linear2")
+    tb.save(run, tmp_path / "a.h5")
+    with pytest.raises(ValueError, match="whose layers are not those of burgess2018 and higgins2017"):
+        tb.load(tmp_path / "a.h5")
+
+
+def test_a_file_that_does_not_say_its_layers(tmp_path, monkeypatch):
+    """Version 0.2's: its architecture's name holds, or what is given, if the parameters are the same."""
+    monkeypatch.setattr(checkpoint, "_layers", lambda model: None)
+    run, path, images = small_run(), tmp_path / "a.h5", np.ones((2, 16, 16, 1))
+    tb.save(run, path)
+    for architecture in None, tb.burgess2018, lambda *arguments: tb.burgess2018(*arguments):
+        np.testing.assert_array_equal(tb.load_model(path, architecture).encode(images), run.model.encode(images))
+    with pytest.raises(ValueError, match="not those of higgins2017"):
+        tb.load(path, tb.higgins2017)
+
+
 def test_slopes_that_were_changed_come_back(tmp_path):
     run = small_run()
     run.model.relus["encoder.conv2"].negative_slope = .5
@@ -175,6 +197,7 @@ class Mine(tb.Adam):
     ({"rng": None}, "rng must be a Generator of NumPy's.*, not of NoneType"),
     ({"optimizer": Mine({})}, "the optimizer must be Adam or Adagrad, not Mine"),
     ({"settings": {"data": {1, 2}}}, "cannot be stored: JSON has no set"),
+    ({"settings": None}, "settings must be a dict, not NoneType"),
     ({"settings": {(1, 2): 3}}, "cannot be stored: keys must be str")])
 def test_what_no_checkpoint_could_bring_back_is_refused_at_once(tmp_path, wrong, message):
     run = small_run()

@@ -211,12 +211,26 @@ def test_hdf5_that_is_open_in_this_process(tmp_path, how):
     path = write(tmp_path / "own.hdf5", FORMS["bits"][0])
     with h5py.File(path, how), pytest.raises(ValueError, match="own.hdf5: it is open in this process: close it first"):
         tb.load_data(path)
+    imgs = h5py.File(path, how)["imgs"]  # the file has no name of its own any more
+    with pytest.raises(ValueError, match="own.hdf5: it is open in this process: close it first"):
+        tb.load_data(path)
+    del imgs
     assert len(tb.load_data(path)) == 7
 
 
+def test_hdf5_that_is_open_by_a_relative_path(tmp_path, monkeypatch):
+    path = write(tmp_path / "own.hdf5", FORMS["bits"][0])
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("own.hdf5"):
+        monkeypatch.chdir("/")
+        with pytest.raises(ValueError, match="own.hdf5: it is open in this process: close it first"):
+            tb.load_data(path)
+
+
 @pytest.mark.parametrize("executable, message", [
-    (None, "no Python at sys.executable, None,"), ("/none/python", "no Python at sys.executable, '/none/python'"),
-    (__file__, "no Python at sys.executable"), (shutil.which("true"), "did not start with .*true': exit status 0")])
+    (None, "no Python could be started at sys.executable, None,"),
+    ("/none/python", "no Python could be started at sys.executable, '/none/python'.*No such file"),
+    (__file__, "no Python could be started at sys.executable.*Permission denied"), (shutil.which("true"), "did not start with .*true': exit status 0")])
 def test_no_interpreter_to_look_for_damage(tmp_path, monkeypatch, executable, message):
     """The file may be whole: it is not called damaged."""
     path = write(tmp_path / "own.hdf5", FORMS["bits"][0])

@@ -1,6 +1,7 @@
 """Every layer's backward is the derivative of its forward."""
 
 import copy
+import dataclasses
 import pickle
 
 import numba
@@ -269,6 +270,25 @@ def test_pickled_and_copied_it_is_its_parameters():
     assert len(pickle.dumps(chain)) < sum(p.nbytes for p in chain.parameters.values()) + 3000
 
 
+@pytest.mark.parametrize("slots", [False, True])
+def test_layers_that_are_no_layers_of_ours(slots):
+    """A dataclass, which has no hash, or one without a dict of its attributes."""
+    @dataclasses.dataclass(slots=slots)
+    class Scale:
+        by: float
+
+        parameters, gradients = {}, {}
+
+        def forward(self, x):
+            return self.by * x
+
+        def backward(self, dy):
+            return self.by * dy
+
+    chain, x = tb.Sequential(scale=Scale(3), linear=tb.Linear(2, 2, **START)), np.ones((4, 2))
+    np.testing.assert_array_equal(copy.deepcopy(chain).forward(x), chain.infer(x))
+
+
 def test_assigned_arrays_are_written_into():
     chain = tb.Sequential(linear=tb.Linear(2, 3, **START))
     weight, wanted = chain.layers["linear"].parameters["weight"], np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -279,6 +299,8 @@ def test_assigned_arrays_are_written_into():
     parameters = chain.parameters
     parameters |= {"linear.weight": wanted}
     np.testing.assert_array_equal(weight, wanted)
+    chain.layers["linear"].parameters["weight"] = wanted + 2
+    np.testing.assert_array_equal(weight, wanted + 2)
     chain.gradients["linear.bias"] = [1, 2, 3]
     assert chain.layers["linear"].gradients["bias"].tolist() == [1, 2, 3]
     for name, array in ("linear.wieght", wanted), ("linear.weight", wanted[0]), ("linear.bias", ["a", "b", "c"]):

@@ -139,3 +139,10 @@ def test_a_capacity_is_of_the_mean_image():
 def test_objectives_refuse(make, settings):
     with pytest.raises(ValueError, match=f"^{[*settings][0]} must be"):
         make(**settings)
+
+
+def test_underflow_is_no_error_whatever_the_caller_has_set():
+    with np.errstate(all="raise"):
+        assert tb.sigmoid(np.array([900.0])) == 1 and tb.bernoulli_nll(np.full((1, 2), 900.0), np.ones((1, 2)))[0] == 0
+        assert tb.gaussian_kl(np.full((1, 2), 1e-200), np.zeros((1, 2)))[0].sum() == 0
+        assert (tb.reparameterize(*np.array([[[1e-300]], [[-1400.0]], [[1e-300]]])) == 1e-300).all()

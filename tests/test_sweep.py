@@ -91,7 +91,7 @@ def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
     That of a killed worker goes on elsewhere, from its last checkpoint; one that fails says why.
     """
     np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).integers(0, 2, (60, 16, 16), np.uint8),
-             latents_classes=np.arange(60)[:, None] // 20)
+             latents_classes=np.arange(60)[:, None] // 30)
     options = *SMALL, 200, "--data", tmp_path / "own.npz"
     grid = ["--objectives", "beta", "--strengths", 2, "1e38", "--seeds", 3, *options, "--out", tmp_path / "a"]
     process = start(*grid)

@@ -173,7 +173,8 @@ class Closed(io.StringIO):
 
 @pytest.mark.parametrize("stream", [
     None, Closed(ValueError("I/O operation on closed file")), Closed(OSError(5, "gone")),
-    SimpleNamespace(write=lambda text: len(text)), io.TextIOWrapper(io.BytesIO(), "ascii")])
+    SimpleNamespace(write=lambda text: len(text)), io.TextIOWrapper(io.BytesIO(), "ascii"),
+    Closed(BrokenPipeError()), Closed(RuntimeError("a notebook's own")), Closed(UnicodeEncodeError("x", "ß", 0, 1, ""))])
 def test_whatever_the_callers_process_has_set(monkeypatch, stream, uninterrupted, tmp_path):
     """Streams that cannot be written to, NumPy's errors as exceptions: the bits are the same."""
     for name in "stdout", "stderr":
@@ -282,11 +283,14 @@ def test_an_optimizer_that_is_not_the_models():
 
 
 def test_parameters_that_the_optimizer_has_not():
-    """To assign to the model's is to write into them; a layer's own may be replaced, and then are not learnt."""
+    """To assign to the model's, or a layer's, is to write into them; others in their place would not be learnt."""
     run = fresh()
+    layer = run.model.encoder.layers["conv1"]
     run.model.parameters["encoder.conv1.bias"] = np.full(32, .5)
-    assert train(run, 1) and (run.model.parameters["encoder.conv1.bias"] != .5).all()
-    run.model.encoder.layers["conv1"].parameters["bias"] = np.zeros(32, np.float32)
+    layer.parameters["weight"] = np.full((4, 4, 1, 32), .25)
+    run.optimizer.update({name: np.ones_like(p) for name, p in run.model.parameters.items()})
+    assert (layer.parameters["weight"] < .25).all() and (layer.parameters["bias"] < .5).all() and train(run, 1)
+    layer.parameters = {name: p.copy() for name, p in layer.parameters.items()}
     with pytest.raises(ValueError, match="the run needs an optimizer of its model's parameters"):
         train(run, 2)
 

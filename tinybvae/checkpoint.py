@@ -43,6 +43,8 @@ class Run:
         if self.optimizer is not None and type(self.optimizer) not in OPTIMIZERS.values():
             raise ValueError(f"the optimizer must be {' or '.join(OPTIMIZERS)}, not {type(self.optimizer).__name__}: "
                              f"no checkpoint could bring it back")
+        if not isinstance(self.settings, dict):
+            raise ValueError(f"settings must be a dict, not {type(self.settings).__name__}")
         as_json(self.settings)
 
     @property
@@ -199,8 +201,9 @@ def _read_model(file, path, architecture):
             continue  # it cannot make such images
         if layers:
             _set_slopes(model, layers)
+        shapes = {parameter: array.shape for parameter, array in file["parameters"].items()}
         same = layers == _layers(model) if layers else architecture or name == _name(one)
-        if same:
+        if same and shapes == {parameter: p.shape for parameter, p in model.parameters.items()}:
             for parameter, array in model.parameters.items():
                 file[f"parameters/{parameter}"].read_direct(array)
             return model
@@ -221,7 +224,6 @@ def _layers(model):
 def _set_slopes(model, layers):
     """Those of the ReLUs: they may have been changed since the model was made."""
     for side, described in layers.items():
-        for name, layer in getattr(model, side).layers.items():
-            said, settings, _ = described.get(name, (None, None, None))
+        for (_, said, settings, _), layer in zip(described, getattr(model, side).layers.values()):
             if said == kind(layer) == "ReLU":
                 layer.negative_slope = settings["negative_slope"]

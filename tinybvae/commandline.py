@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import sys
+from contextlib import suppress
 
 import numba
 from tqdm import tqdm
@@ -30,10 +31,12 @@ def say(text, end="\n"):
         print(text, end=end)
         getattr(sys.stdout, "flush", lambda: None)()
     except UnicodeEncodeError:
-        say(text.encode("ascii", "replace").decode(), end)
+        if not text.isascii():
+            say(text.encode("ascii", "replace").decode(), end)
     except BrokenPipeError:  # nobody will ever read it, nor what is still in the buffer when Python ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # ValueError: it is closed
+        with suppress(Exception):  # what stands in for stdout may have no fileno
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception:  # it is closed, or what stands in for it cannot do it: no line is worth a run
         pass
 
 

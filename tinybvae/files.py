@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import secrets
+import sys
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -46,14 +47,10 @@ def write_atomically(path, data, keep=None):
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":  # the rename itself is on disk once the folder is
-        try:
+        with suppress(OSError), ExitStack() as opened:  # where folders cannot be asked, the file is there all the same
             folder = os.open(path.parent, os.O_RDONLY)
-        except PermissionError:  # it may be written to, but not be read
-            return
-        try:
-            _sync(folder)
-        finally:
-            os.close(folder)
+            opened.callback(os.close, folder)
+            os.fsync(folder)
 
 
 def _sync(file):
@@ -99,7 +96,10 @@ def locked(folder):
                 if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
                     raise ValueError(f"{folder}: another run is at work there: give another folder, or wait") from error
         else:
-            warnings.warn(f"{folder}: this file system knows no locks: see that no second run is at work there")
+            try:
+                warnings.warn(f"{folder}: this file system knows no locks: see that no second run is at work there")
+            except UserWarning as warning:  # whoever makes errors of warnings does not mean this one
+                print(warning, file=sys.stderr)
         for left in Path(folder).glob(f".*.{16 * '[0-9a-f]'}.tmp"):
             left.unlink()
         yield

@@ -70,6 +70,8 @@ class Images:
         except Exception as error:  # zipfile and its decompressors, NumPy and h5py raise all kinds for damaged files
             if isinstance(error, MemoryError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
                 raise  # the system's: no room, no temporary folder, a quota: the file may be whole
+            if "flag values don't match" in str(error):  # HDF5's word for it, where its name was a relative one
+                raise ValueError(f"{path}: it is open in this process: close it first") from error
             raise ValueError(f"{path}: damaged, or not as it should be: {error}") from error
         if not opened:
             raise ValueError(f"{path}: neither a whole .npz nor a whole .hdf5 file")
@@ -224,8 +226,11 @@ def _require_undamaged(path):
     try:
         done = subprocess.run([sys.executable, "-c", READ_ALL, path, str(BLOCK)], capture_output=True)
     except (OSError, TypeError) as error:  # TypeError: it is None
-        raise OSError(errno.ENOEXEC, f"no Python at sys.executable, {sys.executable!r}, to look for damage before this "
-                                     f"process reads it", os.fspath(path)) from error
+        raise OSError(getattr(error, "errno", errno.ENOEXEC), f"no Python could be started at sys.executable, "
+                      f"{sys.executable!r}, to look for damage before this process reads it: {error}",
+                      os.fspath(path)) from error
+    if done.returncode in (-2, -9, -15):
+        raise OSError(errno.ECANCELED, f"what looks for damage was ended by signal {-done.returncode}", os.fspath(path))
     if done.returncode >= 0 and not done.stdout.startswith(b"reading"):
         reason, = done.stderr.decode(errors="replace").split("\n")[-2:-1] or [f"exit status {done.returncode}"]
         raise OSError(errno.ENOEXEC, f"what looks for damage did not start with {sys.executable!r}: {reason}",
@@ -236,7 +241,8 @@ def _require_undamaged(path):
 
 def _is_open(path):
     """Whether this process has an .hdf5 open: HDF5 opens none a second time, but in the same way."""
-    names = map(h5py.h5f.get_name, h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE))
+    kinds = h5py.h5f.OBJ_FILE | h5py.h5f.OBJ_DATASET | h5py.h5f.OBJ_GROUP  # of whose file it may be
+    names = {h5py.h5f.get_name(found) for found in h5py.h5f.get_obj_ids(types=kinds)}
     return any(os.path.exists(name) and os.path.samefile(name, path) for name in names)
 
 

@@ -7,7 +7,6 @@ at zero.
 """
 
 import copy
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -25,7 +24,8 @@ class Layer:
     """
 
     def __init__(self, input_grad=True, **parameters):
-        self.input_grad, self.parameters = input_grad, parameters
+        self.input_grad, self.parameters = input_grad, Arrays(parameters)
+        self.parameters.may_grow = True
         self.gradients = {name: np.zeros_like(p) for name, p in parameters.items()}
 
     @property
@@ -35,9 +35,13 @@ class Layer:
 
 class Arrays(dict):
     """{name: array} of arrays that others hold, too: to assign one is to write into it. Raises ValueError for another
-    name, shape or kind of numbers."""
+    name, unless it may grow, and for another shape or kind of numbers."""
+
+    may_grow = False
 
     def __setitem__(self, name, array):
+        if name not in self and self.may_grow:
+            return super().__setitem__(name, array)
         if name not in self:
             raise ValueError(f"there is no {name!r}: names are such as {next(iter(self), 'none')}")
         array, own = np.asarray(array), self[name]
@@ -54,7 +58,7 @@ class Arrays(dict):
         return self
 
     def __reduce__(self):
-        return dict, (dict(self),)
+        return Arrays, (dict(self),), vars(self)
 
 
 def he_normal(shape, fan_in, rng, dtype):
@@ -238,7 +242,7 @@ class Sequential:
 
     def _look(self):
         """What attributes the layers have: whatever they will have beside them, `forward` kept."""
-        self._fresh = WeakKeyDictionary((layer, {*vars(layer)}) for layer in self.layers.values())
+        self._fresh = [(layer, {*_attributes(layer)}) for layer in self.layers.values()]
 
     def forward(self, x):
         for layer, how in self._chain():
@@ -251,7 +255,7 @@ class Sequential:
         There x is the y of the one before, dy the dx of the one behind, and nobody else holds them.
         """
         chain = [*self.layers.values()]
-        makes = [type(layer) in (Linear, Conv2d, ConvTranspose2d) and not {"forward", "backward"} & vars(layer).keys()
+        makes = [type(layer) in (Linear, Conv2d, ConvTranspose2d) and not {"forward", "backward"} & {*vars(layer)}
                  for layer in chain]
         return [(layer, {"in_place": True} if type(layer) is ReLU and before and behind else {})
                 for before, layer, behind in zip([False, *makes], chain, [*makes[1:], False])]
@@ -274,9 +278,10 @@ class Sequential:
     def __getstate__(self):
         bare = {name: copy.copy(layer) for name, layer in self.layers.items()}
         for layer, was in zip(bare.values(), self.layers.values()):
-            for kept in vars(layer).keys() - self._fresh.get(was, vars(layer).keys()):
-                delattr(layer, kept)
-            if "gradients" in vars(layer):
+            for fresh in (fresh for looked_at, fresh in self._fresh if looked_at is was):  # none, if it came later
+                for kept in _attributes(layer).keys() - fresh:
+                    delattr(layer, kept)
+            if "gradients" in _attributes(layer):
                 layer.gradients = {}
         return {**vars(self), "layers": bare, "_fresh": None}
 
@@ -284,7 +289,7 @@ class Sequential:
         vars(self).update(state)
         self._look()
         for layer in self.layers.values():
-            if "gradients" in vars(layer):
+            if "gradients" in _attributes(layer):
                 layer.gradients = {name: np.zeros_like(p) for name, p in layer.parameters.items()}
 
     def backward(self, dy):
@@ -302,16 +307,19 @@ class Sequential:
 
     @property
     def settings(self):
-        """{name: [kind, settings, {parameter: shape}]} of its layers: what makes it what it is, but for the weights."""
-        return {name: [kind(layer), getattr(layer, "settings", {}),
-                       {p: [*array.shape] for p, array in layer.parameters.items()}]
-                for name, layer in self.layers.items()}
+        """[name, kind, settings, {parameter: shape}] of each layer: what makes it what it is, but for the weights."""
+        return [[name, kind(layer), getattr(layer, "settings", {}),
+                 {p: [*array.shape] for p, array in layer.parameters.items()}] for name, layer in self.layers.items()]
 
     @property
     def relus(self):
         """The ReLUs, by the names of the layers before them."""
         return {before: layer for before, layer in zip(self.layers, [*self.layers.values()][1:])
                 if isinstance(layer, ReLU)}
+
+
+def _attributes(layer):
+    return getattr(layer, "__dict__", {})
 
 
 def kind(layer):

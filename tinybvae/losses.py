@@ -14,12 +14,14 @@ from tinybvae.kernels.threads import SLICES, next_slice, parallel, part
 from tinybvae.schedule import as_schedule, value_at
 
 
+@np.errstate(under="ignore")  # whatever the caller's is: what is too small is 0
 def sigmoid(logits):
     """p = 1 / (1 + e^−l), computed from e^−|l|, which cannot overflow."""
     e = np.exp(-np.abs(logits))
     return np.where(logits >= 0, 1, e) / (1 + e)
 
 
+@np.errstate(under="ignore")
 def bernoulli_nll(logits, images):
     """Negative log-likelihood of the images in nats, and dlogits.
 
@@ -64,6 +66,7 @@ def _nll_and_dlogits(work, l, x, e, nll, dlogits, outside, N):
         s = next_slice(work)
 
 
+@np.errstate(under="ignore")
 def gaussian_kl(mean, logvar):
     """The KL(q ‖ p) of each latent (D,) in nats, and the derivatives of their sum by mean and logvar.
 

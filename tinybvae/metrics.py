@@ -27,7 +27,8 @@ VOTERS = 64                  # samples, or pairs of them, behind a vote
 BINS = 64                    # that DCI cuts a latent into, of equal size
 WIDE = 20                    # bins of equal width, that mutual information cuts one into
 NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
-FEWEST, PER_CLASS = 60, 10   # samples that a score needs, and that a factor must have for each of its classes
+FEWEST, PER_CLASS = 60, 30   # samples that a score needs, and that a factor must have for each of its classes, in the mean
+RARE = 20                    # samples that must not be of its most frequent class
 
 
 def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=BATCH):
@@ -109,16 +110,31 @@ def _samples(codes, classes):
     return codes, classes
 
 
+def _held_out(codes, classes):
+    """`_samples`, fewer than TRAIN of them in random order: their last third is held out, and they may be sorted."""
+    codes, classes = _samples(codes, classes)
+    order = np.random.default_rng(1).permutation(len(codes)) if len(codes) < TRAIN else slice(None)
+    return codes[order], classes[order]
+
+
 def counted(classes):
-    """(K,) bool: which factors scores count: those of several classes, with PER_CLASS samples for each of them.
+    """(K,) bool: which factors scores count: those of several classes, with PER_CLASS samples each, and RARE ones.
 
     Raises ValueError if none is, or for fewer than FEWEST samples.
     """
-    K = np.array([len(np.unique(column)) for column in classes.T])
-    kept = (K > 1) & (len(classes) >= PER_CLASS * K)
+    kept = np.array([len(c) > 1 and _enough(c) for c in map(_counts, classes.T)], bool)
     if len(classes) < FEWEST or not kept.any():
-        raise ValueError("; ".join(notes(classes, [f"factor {k}" for k in range(len(K))])))
+        raise ValueError("; ".join(notes(classes, [f"factor {k}" for k in range(len(kept))])))
     return kept
+
+
+def _counts(labels):
+    """How often each class is there."""
+    return np.unique(labels, return_counts=True)[1]
+
+
+def _enough(counts):
+    return counts.mean() >= PER_CLASS and counts.sum() - counts.max() >= RARE
 
 
 def _several(classes):
@@ -155,19 +171,20 @@ def needed(classes):
 def notes(classes, names):
     """What of the scores of samples with these classes (N, K) is left out, and why: lines of text."""
     N, few = len(classes), needed(classes)
-    K = dict(zip(names, (len(np.unique(column)) for column in np.transpose(classes))))
-    constant, sparse = ([name for name in K if K[name] == 1], [name for name in K if 1 < K[name] > N / PER_CLASS])
+    counts = dict(zip(names, map(_counts, np.transpose(classes))))
+    constant = [name for name, count in counts.items() if len(count) == 1]
+    sparse = [name for name, count in counts.items() if len(count) > 1 and not _enough(count)]
     unclear = [f"{name} ({n:.0f})" for name, n in zip(names, few) if N < n and name not in constant + sparse]
     lines = []
-    if len(constant) == len(K):
+    if len(constant) == len(counts):
         return ["no factor varies, or none is known: there are no scores"]
     if N < FEWEST:
         return [f"{N} images are too few: there are no scores of fewer than {FEWEST}"]
     if constant:
         lines.append(f"do not vary here, and count in no score: {', '.join(constant)}")
     if sparse:
-        lines.append(f"have fewer than {PER_CLASS} of the {N} images for each class, and count in no score: "
-                     f"{', '.join(sparse)}")
+        lines.append(f"of the {N} images, have fewer than {PER_CLASS} a class, or {RARE} that are not of the most "
+                     f"frequent one, and count in no score: {', '.join(sparse)}")
     if unclear:
         lines.append(f"{N} images are too few to tell noise from what a latent knows of (images it would take): "
                      f"{', '.join(unclear)}: they count in no MIG, and no latent is named after them")
@@ -281,6 +298,7 @@ def evaluate(model, sprites, encoded=None):
     return scores(mean, classes)
 
 
+@np.errstate(under="ignore")
 def factor_vae_score(codes, classes, seed=0):
     """Kim and Mnih 2018: samples that share a factor vote for the latent that varies least; how well that tells which.
 
@@ -288,7 +306,7 @@ def factor_vae_score(codes, classes, seed=0):
     over all; a latent stands for the factor that most of its votes came from. Latents with a standard deviation below
     .05 do not vote; without any that does, the score is 0.
     """
-    codes, classes = _samples(codes, classes)
+    codes, classes = _held_out(codes, classes)
     rng, classes = np.random.default_rng(seed), classes[:, _several(classes)]
     codes = codes[:, codes.std(axis=0, ddof=1) >= .05]
     if not codes.shape[1]:
@@ -300,12 +318,13 @@ def factor_vae_score(codes, classes, seed=0):
     return float((table.argmax(axis=1)[votes] == factors)[TRAIN:].mean())
 
 
+@np.errstate(under="ignore")
 def beta_vae_score(codes, classes, seed=0):
     """Higgins et al. 2017, section 3: which factor do pairs share? A linear classifier answers, from how codes differ.
 
     It sees the mean of |difference| over VOTERS pairs of samples, each pair with one value of the factor.
     """
-    codes, classes = _samples(codes, classes)
+    codes, classes = _held_out(codes, classes)
     rng, classes = np.random.default_rng(seed), classes[:, _several(classes)]
     factors, one, other = _questions(classes, VOTERS, rng)
     differences = np.stack([np.abs(z[one] - z[other]).mean(axis=1) for z in codes.T.astype(np.float64)], axis=1)
@@ -352,13 +371,14 @@ def _alike(classes, factors, index, rng, apart):
     return drawn
 
 
+@np.errstate(under="ignore")
 def separated_predictability(codes, classes):
     """SAP (Kumar et al. 2018, section 3): by how much the best latent predicts a factor better than the second.
 
     Predictions are a linear classifier's that sees one latent; two thirds of the samples train it, the rest measure it.
     It hardly tells the middle ones of many classes in a row, so that only factors of two classes can score 1.
     """
-    codes, classes = _samples(codes, classes)
+    codes, classes = _held_out(codes, classes)
     return _gap(np.array([[_svm_accuracy(z, c) for c in classes[:, counted(classes)].T]
                           for z in codes.T.astype(np.float64)]))
 
@@ -375,6 +395,7 @@ def _svm_accuracy(z, labels):
     return float((answers == labels[train:]).mean())
 
 
+@np.errstate(under="ignore")
 def dci(codes, classes, seed=0):
     """Eastwood and Williams 2018: importance (D, K), disentanglement, completeness and informativeness, by these names.
 
@@ -385,13 +406,13 @@ def dci(codes, classes, seed=0):
     as it is 1 for any code. Completeness: does a factor need one latent only? The same of columns, by ln D.
     Informativeness: the share of the last third of samples that the forest, grown on the others, tells right.
     """
-    codes, classes = _samples(codes, classes)
+    codes, classes = _held_out(codes, classes)
     rng, kept = np.random.default_rng(seed), counted(classes)
     cuts = np.linspace(0, 1, BINS + 1)[1:-1]
     binned = np.stack([np.searchsorted(np.unique(np.quantile(z, cuts)), z) for z in codes.T], axis=1)
     grown = [random_forest(binned, BINS, c, rng) for c in classes[:, kept].T]
     importance = np.zeros((codes.shape[1], len(kept)))
-    importance[:, kept] = np.stack([column * (len(codes) >= TRAIN or right > _guessed(c)) for (column, right), c
+    importance[:, kept] = np.stack([column * (len(codes) >= TRAIN or _is_told(right, c)) for (column, right), c
                                     in zip(grown, classes[:, kept].T)], axis=1)
 
     def focus(rows):
@@ -406,9 +427,13 @@ def dci(codes, classes, seed=0):
             "disentanglement": several * focus(importance[:, kept]) if kept.sum() > 1 else np.nan}
 
 
-def _guessed(labels):
-    """The share of the last third of labels (N,) that is most frequent among the others, and what chance may add."""
+def _is_told(right, labels):
+    """Whether the last third of labels (N,) is told right (n,) more often than by guessing the others' most frequent.
+
+    Where the two differ, it is right by chance in half of the cases, give or take NOISE / 2 standard deviations.
+    """
     train = 2 * len(labels) // 3
     values, counts = np.unique(labels[:train], return_counts=True)
-    right = (labels[train:] == values[counts.argmax()]).mean()
-    return right + 3 * np.sqrt(right * (1 - right) / (len(labels) - train))
+    guessed = labels[train:] == values[counts.argmax()]
+    better, worse = (right & ~guessed).sum(), (guessed & ~right).sum()
+    return better - worse > NOISE / 2 * np.sqrt(better + worse) or better > 3 and not worse

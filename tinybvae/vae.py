@@ -103,6 +103,7 @@ def higgins2017(latents, image_shape, rng, dtype):
 ARCHITECTURES = {function.__name__: function for function in (burgess2018, higgins2017)}
 
 
+@np.errstate(under="ignore")  # whatever the caller's is
 def reparameterize(mean, logvar, noise):
     """z = μ + σ ε, with σ = exp(½ log σ²) and ε standard normal (Kingma and Welling 2014, section 2.4); all (N, D).
 
@@ -115,6 +116,7 @@ def reparameterize(mean, logvar, noise):
     return mean + np.exp(logvar / 2) * noise
 
 
+@np.errstate(under="ignore")
 def reparameterize_backward(dz, logvar, noise):
     """Through z, ∂L/∂μ is dz and ∂L/∂log σ² is dz · ε · ∂σ/∂log σ² = dz · ε · σ / 2;  all (N, D)"""
     require_one_shape(dz, logvar, noise, dimensions=2)
@@ -145,10 +147,12 @@ class BetaVAE:
         if latents < 1 or len(image_shape) != 3 or min(image_shape) < 1:
             raise ValueError(f"latents must be at least 1 and image_shape (height, width, channels) positive, "
                              f"not {latents} and {image_shape}")
-        if image_shape[0] <= 4 < image_shape[2]:
-            channels, height, width = image_shape
+        channels, height, width = image_shape
+        if channels < width > 4 and (channels in (1, 3) or height == width):
             raise ValueError(f"image_shape must be (height, width, channels), channels last, which {image_shape} "
                              f"is not: transpose the images to (N, {height}, {width}, {channels})")
+        if not callable(architecture):
+            raise ValueError(f"architecture must be a function like burgess2018, not {architecture!r}")
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, not {dtype}")
         self.latents, self.image_shape, self.dtype = latents, image_shape, np.dtype(dtype)

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import pickle
 import pkgutil
+import sys
 import warnings
 import zlib
 
@@ -63,7 +64,10 @@ def _text(error):
 
 @functools.cache  # once, whatever other modules do to Python's own memory of warnings
 def _warn(text):
-    warnings.warn(text, RuntimeWarning)
+    try:
+        warnings.warn(text, RuntimeWarning)
+    except RuntimeWarning:  # whoever makes errors of warnings does not mean this one
+        print(text, file=sys.stderr)
 
 
 def compiled(**options):

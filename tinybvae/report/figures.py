@@ -187,7 +187,8 @@ def curves(history, columns, order, labels, units):
     for i, (name, size) in enumerate(units.items()):
         dead.plot(step, 100 * series[f"dead_{name}"] / size, lw=.8, label=name, color=f"C{i % 10}",
                   ls="-" if name.startswith("encoder") else ":")
-    dead.legend(fontsize=5, frameon=False, ncols=2)
+    if units:
+        dead.legend(fontsize=5, frameon=False, ncols=2)
     dead.set_title("units that a batch does not switch on (%)", fontsize=9)
     for axis in (loss, kl, dead):
         axis.set_xlabel("step", fontsize=8)
