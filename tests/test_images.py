@@ -230,7 +230,8 @@ def test_hdf5_that_is_open_by_a_relative_path(tmp_path, monkeypatch):
 @pytest.mark.parametrize("executable, message", [
     (None, "no Python could be started at sys.executable, None,"),
     ("/none/python", "no Python could be started at sys.executable, '/none/python'.*No such file"),
-    (__file__, "no Python could be started at sys.executable.*Permission denied"), (shutil.which("true"), "did not start with .*true': exit status 0")])
+    (__file__, "no Python could be started at sys.executable.*Permission denied"),
+    (shutil.which("true"), "did not start with .*true': exit status 0")])
 def test_no_interpreter_to_look_for_damage(tmp_path, monkeypatch, executable, message):
     """The file may be whole: it is not called damaged."""
     path = write(tmp_path / "own.hdf5", FORMS["bits"][0])

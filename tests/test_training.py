@@ -174,7 +174,8 @@ class Closed(io.StringIO):
 @pytest.mark.parametrize("stream", [
     None, Closed(ValueError("I/O operation on closed file")), Closed(OSError(5, "gone")),
     SimpleNamespace(write=lambda text: len(text)), io.TextIOWrapper(io.BytesIO(), "ascii"),
-    Closed(BrokenPipeError()), Closed(RuntimeError("a notebook's own")), Closed(UnicodeEncodeError("x", "ß", 0, 1, ""))])
+    Closed(BrokenPipeError()), Closed(RuntimeError("a notebook's own")),
+    Closed(UnicodeEncodeError("x", "ß", 0, 1, ""))])
 def test_whatever_the_callers_process_has_set(monkeypatch, stream, uninterrupted, tmp_path):
     """Streams that cannot be written to, NumPy's errors as exceptions: the bits are the same."""
     for name in "stdout", "stderr":

@@ -66,8 +66,8 @@ def _require_labels(labels, classes, N):
 def random_forest(x, bins, labels, rng, trees=10):
     """A random forest (Breiman 2001) that tells labels from x (N, D), whole numbers below `bins`.
 
-    Returns the importance of each latent, its part (D,) in what the splits take from the labels' entropy, and which (n,)
-    of the last third of samples are told right. Trees grow on samples drawn with replacement from the others; a node
+    Returns the importance of each latent, its part (D,) in what the splits take from the labels' entropy, and which of
+    the last third of samples (n,) are told right. Trees grow on samples drawn with replacement from the others; a node
     splits at the best cut of √D latents, until it holds fewer than 2 LEAF samples or nothing is to be gained.
     """
     if x.dtype.kind not in "iu" or ((x < 0) | (x >= bins)).any():

@@ -27,7 +27,7 @@ VOTERS = 64                  # samples, or pairs of them, behind a vote
 BINS = 64                    # that DCI cuts a latent into, of equal size
 WIDE = 20                    # bins of equal width, that mutual information cuts one into
 NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
-FEWEST, PER_CLASS = 60, 30   # samples that a score needs, and that a factor must have for each of its classes, in the mean
+FEWEST, PER_CLASS = 60, 30   # samples that a score needs, and a factor for each of its classes, in the mean
 RARE = 20                    # samples that must not be of its most frequent class
 
 
