@@ -143,7 +143,8 @@ def test_a_run_is_not_overwritten(finished):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1] if os.name == "posix" else [])
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, quick, number):
     process = subprocess.Popen([*COMMAND, *quick, "--steps", "100000", "--out", tmp_path], env=ENVIRONMENT,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # under nohup it is ignored
     while "step 10/" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(number)

@@ -21,6 +21,17 @@ OBJECTIVE = tb.capacity_objective(100.0, [(0, 0.0), (30, 20.0)])
 SPRITES = tb.DSprites()
 
 
+@pytest.fixture(autouse=True)
+def signals():
+    """As usual: under nohup, one is ignored."""
+    ignored = [number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def fresh(rate=1e-3):
     model = tb.BetaVAE(3, seed=0)
     return tb.Run(model, tb.Adam(model.parameters, rate), np.random.default_rng(0))
