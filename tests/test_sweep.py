@@ -216,8 +216,9 @@ def test_workers_that_come_later(tmp_path, data, dask, start):
 
 
 def test_without_docstrings_and_the_script_s_own_folder():
-    subprocess.run([sys.executable, "-OO", str(ROOT / "examples/sweep.py"), "--help"], check=True,
-                   env={**ENVIRONMENT, "PYTHONSAFEPATH": "1"}, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-OO", str(ROOT / "examples/sweep.py"), "--help"],
+                          env={**ENVIRONMENT, "PYTHONSAFEPATH": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0 and "--scheduler" in done.stdout and not done.stderr, done.stderr
 
 
 def grid_of(*options):

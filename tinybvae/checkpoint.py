@@ -192,6 +192,7 @@ def _read_model(file, path, architecture):
     description = json.loads(file.attrs["model"])
     name = description.pop("architecture")
     layers = json.loads(file.attrs["layers"]) if "layers" in file.attrs else None  # version 0.2 did not say them
+    shapes = {parameter: array.shape for parameter, array in file["parameters"].items()}
     for one in [architecture] if architecture else sorted(ARCHITECTURES.values(), key=lambda one: _name(one) != name):
         try:
             model = BetaVAE(**description, architecture=one)
@@ -201,7 +202,6 @@ def _read_model(file, path, architecture):
             continue  # it cannot make such images
         if layers:
             _set_slopes(model, layers)
-        shapes = {parameter: array.shape for parameter, array in file["parameters"].items()}
         same = layers == _layers(model) if layers else architecture or name == _name(one)
         if same and shapes == {parameter: p.shape for parameter, p in model.parameters.items()}:
             for parameter, array in model.parameters.items():
