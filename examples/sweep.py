@@ -32,7 +32,7 @@ from tinybvae.kernels.threads import set_num_threads
 from tinybvae.metrics import NAMES
 from tinybvae.report import describe, figures
 from tinybvae.report.page import used
-from tinybvae.runs import opened, score_if_due
+from tinybvae.runs import opened, require_batch, score_if_due
 from tinybvae.settings import OBJECTIVES, PRESETS, add_settings, configure, given_settings, objective_of
 
 try:
@@ -58,6 +58,11 @@ def main():
             if not distributed:
                 raise ValueError('this needs Dask: pip install ".[sweep]"')
             runs = grid(options)
+            if not options.scheduler:  # here are the files that all runs will read
+                settings = [configure(*run) for run in runs.values()]
+                data = tb.load_data(settings[0]["data"])
+                for one in settings:
+                    require_batch(one, data)
             left = begin(runs, out, stack)
             failed = sweep(client_of(options, len(left), stack), left, out, options.threads) if left else 0
             rows = read_rows(out)

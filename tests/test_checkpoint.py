@@ -179,6 +179,42 @@ def test_slopes_that_were_changed_come_back(tmp_path):
     assert [relu.negative_slope for relu in back.relus.values()] == [0, .5, *10 * [0]]
 
 
+class Leaky(tb.ReLU):
+    pass
+
+
+def test_slopes_of_relus_anywhere(tmp_path):
+    """In chains within the chain, and of a class of one's own."""
+    def nested(latents, shape, rng, dtype):
+        return (tb.Sequential(inner=tb.Sequential(flatten=tb.Reshape(256), linear=tb.Linear(256, 4, rng, dtype),
+                                                  relu=tb.ReLU()),
+                              mine=Leaky(), latent=tb.Linear(4, 2 * latents, rng, dtype)),
+                tb.Sequential(first=tb.ReLU(), linear=tb.Linear(latents, 256, rng, dtype), picture=tb.Reshape(*shape)))
+
+    model = tb.BetaVAE(2, image_shape=(16, 16, 1), architecture=nested, negative_slope=.2)
+    assert {name: relu.negative_slope for name, relu in model.relus.items()} == {
+        "encoder.inner.linear": .2, "encoder.inner.relu": .2, "encoder.latent": .2}
+    for i, relu in enumerate(model.relus.values()):
+        relu.negative_slope = .1 * i
+    tb.save(tb.Run(model, None, np.random.default_rng(0)), tmp_path / "a.h5")
+    back = tb.load_model(tmp_path / "a.h5", nested)
+    assert [relu.negative_slope for relu in back.relus.values()] == [0, .1, .2]
+    images = np.random.default_rng(1).integers(0, 2, (3, 16, 16, 1))
+    np.testing.assert_array_equal(back.encode(images), model.encode(images))
+
+
+def test_a_checkpoint_that_somebody_has_open(tmp_path):
+    """HDF5 marks a file that is open for writing: it is whole until somebody writes."""
+    path = tmp_path / "a.h5"
+    tb.save(small_run(), path)
+    with h5py.File(path, "r+") as file:
+        assert newest_of(path) == path and tb.load(path).step == 1
+        file.attrs["mine"] = "a note"
+        file.flush()
+        with pytest.raises(ValueError, match="a.h5: damaged, or somebody is writing into it"):
+            tb.load(path)
+
+
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_any_generator_of_numpys_comes_back(tmp_path, generator):
     run = small_run()

@@ -125,6 +125,8 @@ def test_it_looks_at_what_the_model_was_trained_on(tmp_path, call, refusal, main
     assert status == 0 and f"images: {tmp_path / 'elsewhere.npz'}\n" in printed
     tb.save(tb.Run(model, None, np.random.default_rng(0), settings={"data": "<Blobs>"}), file)  # a program's own
     assert "it was trained on <Blobs>: give --data" in refusal(main, *options)
+    tb.save(tb.Run(model, None, np.random.default_rng(0), settings={"data": [str(data), 3]}), file)
+    assert f"it was trained on ['{data}', 3]: give --data" in refusal(main, *options)
 
 
 def test_each_checkpoint_has_scores_of_its_own(checkpoint, tmp_path, call, monkeypatch):

@@ -68,6 +68,16 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
         pass
 
 
+def test_no_room_says_for_what(tmp_path, monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device: .*a.h5'"):
+        write_atomically(tmp_path / "a.h5", b"data")
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_the_one_before_is_kept(tmp_path, monkeypatch, links):
     path, keep = tmp_path / "a.h5", tmp_path / "a.before.h5"

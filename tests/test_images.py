@@ -218,6 +218,35 @@ def test_hdf5_that_is_open_in_this_process(tmp_path, how):
     assert len(tb.load_data(path)) == 7
 
 
+@pytest.mark.parametrize("name", ["imgs", "latents/classes", "latents_classes"])
+def test_hdf5_whose_numbers_are_not_there(tmp_path, name):
+    """HDF5 would have zeros for them."""
+    whole, path = write(tmp_path / "whole.hdf5", FORMS["bits"][0], np.ones((7, 2), int)), tmp_path / "own.hdf5"
+    with h5py.File(whole) as file:
+        arrays = {"imgs": file["imgs"][()], "latents/classes": file["latents/classes"][()]}
+    elsewhere = h5py.VirtualLayout((7, 2), int)
+    elsewhere[:] = h5py.VirtualSource(str(tmp_path / "gone.hdf5"), "classes", (7, 2))
+    for how, message in ({"chunks": (1, *arrays.get(name, np.ones((7, 2))).shape[1:])}, "has 0 chunks of 7"), (
+            {}, "was never written"), (None, "is in other files, and HDF5 does not say if one is gone"):
+        with h5py.File(path, "w") as file:
+            for other in arrays.keys() - {name, name.replace("_", "/")}:
+                file[other] = arrays[other]
+            if how is None:
+                file.create_virtual_dataset(name, elsewhere)
+            else:
+                file.create_dataset(name, arrays.get(name, np.ones((7, 2))).shape, np.int64, **how)
+        if name == "imgs" and how is None:
+            continue
+        with pytest.raises(ValueError, match=f"own.hdf5: .*{name.replace('_', '/')} {message}"):
+            tb.load_data(path)
+
+
+def test_hdf5_with_the_names_of_npz(tmp_path):
+    with h5py.File(tmp_path / "own.hdf5", "w") as file:
+        file["imgs"], file["latents_classes"] = FORMS["bits"][0], np.arange(7)[:, None]
+    assert tb.load_data(tmp_path / "own.hdf5").factor_sizes == (7,)
+
+
 def test_hdf5_that_is_open_by_a_relative_path(tmp_path, monkeypatch):
     path = write(tmp_path / "own.hdf5", FORMS["bits"][0])
     monkeypatch.chdir(tmp_path)

@@ -179,16 +179,6 @@ def test_a_chain_knows_where_a_relu_may_work_in_place():
     assert in_place() == ["inner", "before_tanh"]  # as the layers are now
 
 
-def test_activations():
-    """Each layer's own, after the whole pass, too."""
-    chain, x = chain_of_all_kinds(), np.random.default_rng(0).standard_normal((2, 2, 4, 1))
-    y = x
-    for (name, found), (wanted, layer) in zip([*chain.activations(x)], chain.layers.items(), strict=True):
-        y = layer.forward(y)
-        assert name == wanted
-        np.testing.assert_array_equal(found, y)
-
-
 def test_relu_says_which_units_were_on():
     x = np.full((3, 4, 5), -1.0)
     x[2, 1, 3] = .1
@@ -303,9 +293,55 @@ def test_assigned_arrays_are_written_into():
     np.testing.assert_array_equal(weight, wanted + 2)
     chain.gradients["linear.bias"] = [1, 2, 3]
     assert chain.layers["linear"].gradients["bias"].tolist() == [1, 2, 3]
+    chain.parameters |= {"linear.weight": wanted + 3}
+    np.testing.assert_array_equal(weight, wanted + 3)
     for name, array in ("linear.wieght", wanted), ("linear.weight", wanted[0]), ("linear.bias", ["a", "b", "c"]):
         with pytest.raises(ValueError, match="there is no|takes float64 of shape"):
             chain.parameters[name] = array
+
+
+def test_names_of_parameters_stay():
+    """In a chain, the layers', too: a name mistyped there would be an array of its own, which nothing uses."""
+    chain = tb.Sequential(linear=tb.Linear(2, 3, **START))
+    for arrays in chain.parameters, chain.layers["linear"].parameters:
+        names = [*arrays]
+        for change in (lambda: arrays.pop(names[0]), lambda: arrays.__delitem__(names[0]), lambda: arrays.popitem(),
+                       lambda: arrays.clear(), lambda: arrays.setdefault("wieght", 1)):
+            with pytest.raises(ValueError, match="stays: a model's names|there is no 'wieght'"):
+                change()
+        assert [*arrays] == names
+    without = tb.Linear(2, 3, **START)
+    del without.parameters["bias"]  # while it is being made, it may
+
+
+def test_a_layer_has_one_place():
+    relu = tb.ReLU()
+    for twice in {"a": relu, "b": relu}, {"a": relu, "b": tb.Sequential(c=tb.Tanh(), d=relu)}:
+        with pytest.raises(ValueError, match=r"a and b(.d)? are one layer: .* make two"):
+            tb.Sequential(**twice)
+    with pytest.raises(ValueError, match="encoder.relu and decoder.relu are one layer"):
+        tb.BetaVAE(architecture=lambda latents, shape, rng, dtype: (
+            tb.Sequential(flatten=tb.Reshape(4096), linear=tb.Linear(4096, 2 * latents, rng), relu=relu),
+            tb.Sequential(linear=tb.Linear(latents, 4096, rng), relu=relu, unflatten=tb.Reshape(*shape))))
+
+
+def test_what_a_layer_is_given_later_goes_along():
+    """Copies, and what is only inferred, are of layers as they are now."""
+    class Shift(tb.Layer):
+        by = 1
+
+        def forward(self, x):
+            self.x = x
+            return x + self.by
+
+    chain, x = tb.Sequential(outer=Shift(), inner=tb.Sequential(shift=Shift())), np.zeros((2, 3))
+    chain.forward(np.ones((90, 100)))
+    chain.layers["outer"].by, chain.layers["inner"].layers["shift"].by = 10, 100
+    for other in copy.deepcopy(chain), copy.copy(chain):
+        assert (other.forward(x) == 110).all()
+    assert (chain.infer(x) == 110).all()
+    assert not hasattr(copy.deepcopy(chain).layers["inner"].layers["shift"], "x")
+    assert chain.layers["inner"].layers["shift"].x.shape == (90, 100)
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="NumPy's kernels take what NumPy takes")

@@ -385,3 +385,8 @@ def test_no_image_of_a_small_set_comes_twice():
     assert len(metrics.encode_samples(model, data, samples=70)[0]) == 70
     assert len(metrics.encode_samples(tb.BetaVAE(2), tb.DSprites(), samples=70)[0]) == 70
     assert (classes != DRAWN[:len(data)]).any()  # in another order: a file's may be sorted
+
+
+def test_codes_of_half_precision():
+    """Their variance would overflow."""
+    assert metrics.factor_vae_score((1000 * PERFECT).astype(np.float16), DRAWN) == 1

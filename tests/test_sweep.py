@@ -365,5 +365,7 @@ def test_wrong_input(tmp_path, refusal, monkeypatch):
                              (["--seeds", "x"], "--seeds: must be"),
                              (["--objectives", "beta", "--capacities", "5"], "--capacities belong to --objectives"),
                              (["--out", tmp_path / "notes.txt"], "notes.txt is a file"),
+                             (["--data", tmp_path / "none.npz", "--out", tmp_path / "a"], "none.npz: no such file"),
+                             (["--batch-size", 10 ** 6, "--out", tmp_path / "a"], "at most the data set's 737280"),
                              (["--scheduler", "tcp://127.0.0.1:1", "--out", tmp_path / "a"], "no scheduler answers")]:
         assert message in refusal(sweep.main, *options)

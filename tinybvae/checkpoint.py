@@ -9,8 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tinybvae.files import USER_BLOCK, user_block, write_atomically
-from tinybvae.layers import kind
+from tinybvae.files import USER_BLOCK, intact, user_block, write_atomically
+from tinybvae.layers import ReLU, kind
 from tinybvae.optimizers import Adagrad, Adam, Optimizer
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
@@ -46,6 +46,7 @@ class Run:
         if not isinstance(self.settings, dict):
             raise ValueError(f"settings must be a dict, not {type(self.settings).__name__}")
         as_json(self.settings)
+        _layers(self.model)
 
     @property
     def history_columns(self):
@@ -182,9 +183,10 @@ def _open(path):
         raise ValueError(f"{path}: no such checkpoint file") from error
     if not data.startswith(FORMAT.encode()):
         raise ValueError(f"{path}: not a {FORMAT}, or damaged from the start")
-    if data[:USER_BLOCK] != user_block(FORMAT, data[USER_BLOCK:]):
-        raise ValueError(f"{path}: damaged: its digest is not that of its content")
-    return h5py.File(io.BytesIO(data), "r")
+    content = intact(FORMAT, data)
+    if content is None:
+        raise ValueError(f"{path}: damaged, or somebody is writing into it: its digest is not that of its content")
+    return h5py.File(io.BytesIO(content), "r")
 
 
 def _read_model(file, path, architecture):
@@ -200,8 +202,8 @@ def _read_model(file, path, architecture):
             if architecture:
                 raise
             continue  # it cannot make such images
-        if layers:
-            _set_slopes(model, layers)
+        for side in layers or {}:
+            _set_slopes(getattr(model, side), layers[side])
         same = layers == _layers(model) if layers else architecture or name == _name(one)
         if same and shapes == {parameter: p.shape for parameter, p in model.parameters.items()}:
             for parameter, array in model.parameters.items():
@@ -221,9 +223,10 @@ def _layers(model):
     return json.loads(as_json({"encoder": model.encoder.settings, "decoder": model.decoder.settings}))
 
 
-def _set_slopes(model, layers):
-    """Those of the ReLUs: they may have been changed since the model was made."""
-    for side, described in layers.items():
-        for (_, said, settings, _), layer in zip(described, getattr(model, side).layers.values()):
-            if said == kind(layer) == "ReLU":
-                layer.negative_slope = settings["negative_slope"]
+def _set_slopes(network, described):
+    """Those of the ReLUs, in a chain within the chain, too: they may have been changed since the model was made."""
+    for (_, said, settings, _), layer in zip(described, network.layers.values()):
+        if said == kind(layer) == "Sequential":
+            _set_slopes(layer, settings)
+        elif said == kind(layer) and isinstance(layer, ReLU):
+            layer.negative_slope = settings["negative_slope"]

@@ -20,12 +20,23 @@ except ImportError:  # Windows
     fcntl = None
 
 USER_BLOCK = 512  # bytes
+OPEN = USER_BLOCK + 20  # where HDF5 marks a file that somebody has open for writing, or had when he was killed
 
 
 def user_block(title, content):
     """The USER_BLOCK bytes that stand before `content` in a file: a line of what it is, and a digest of it."""
     text = f"{title}\nsha256 of all after byte {USER_BLOCK}: {hashlib.sha256(content).hexdigest()}\n"
     return text.encode().ljust(USER_BLOCK, b"\0")
+
+
+def intact(title, data):
+    """The bytes of a file, or None if they are not those whose digest its user block has.
+
+    That somebody has it open for writing changes nothing, as long as he has not written.
+    """
+    if data[OPEN:OPEN + 1] == b"\1":
+        data = data[:OPEN] + b"\0" + data[OPEN + 1:]
+    return data if data[:USER_BLOCK] == user_block(title, data[USER_BLOCK:]) else None
 
 
 def write_atomically(path, data, keep=None):
@@ -44,6 +55,9 @@ def write_atomically(path, data, keep=None):
         if keep and path.exists():
             _link(path, keep)
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)  # no room, a limit: the system does not say for what
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":  # the rename itself is on disk once the folder is

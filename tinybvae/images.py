@@ -29,7 +29,7 @@ from contextlib import contextmanager
 import h5py
 import numpy as np
 
-from tinybvae.files import USER_BLOCK, user_block
+from tinybvae.files import USER_BLOCK, intact
 
 BLOCK = 2 ** 24  # bytes of images that are in memory as the file has them, at a time
 SEALED = "tinybvae images 1"  # in the user block of `python -m tinybvae.dsprites`' files: they are checked by digest
@@ -195,14 +195,14 @@ def _hdf5(path):
     _require_undamaged(path)
     with h5py.File(path, "r", locking=False) as file:  # another process may have it open
         images, classes, names = (file.get(name) for name in ("imgs", "latents/classes", "factor_names"))
+        classes = file.get("latents_classes") if classes is None else classes
         if not isinstance(images, h5py.Dataset) or images.shape is None:
             raise ValueError("it holds no imgs")
         if classes is None and "latents" in file:
             raise ValueError("it holds latents, but no latents/classes")
-        if images.chunks:
-            expected = math.prod(-(-side // chunk) for side, chunk in zip(images.shape, images.chunks))
-            if images.id.get_num_chunks() != expected:  # HDF5 has zeros for those that it does not find
-                raise ValueError(f"imgs has {images.id.get_num_chunks()} chunks of {expected}")
+        for name, dataset in {"imgs": images, "latents/classes": classes}.items():
+            if isinstance(dataset, h5py.Dataset):
+                _require_written(name, dataset)
 
         def blocks():
             # A chunk may span thousands of images and a few pixels of each: read whole chunks, unless they are huge.
@@ -215,12 +215,24 @@ def _hdf5(path):
                None if names is None else names.asstr()[()])
 
 
+def _require_written(name, dataset):
+    """Raise ValueError where HDF5 would have zeros for what it does not find."""
+    if dataset.is_virtual:
+        raise ValueError(f"{name} is in other files, and HDF5 does not say if one is gone: write it into this one")
+    if dataset.chunks:
+        expected = math.prod(-(-side // chunk) for side, chunk in zip(dataset.shape, dataset.chunks))
+        if dataset.id.get_num_chunks() != expected:
+            raise ValueError(f"{name} has {dataset.id.get_num_chunks()} chunks of {expected}")
+    elif dataset.size and dataset.id.get_space_status() != h5py.h5d.SPACE_STATUS_ALLOCATED:
+        raise ValueError(f"{name} was never written")
+
+
 def _require_undamaged(path):
     """HDF5 itself neither notices all damage, nor survives it: what has no digest, another process reads first."""
     with open(path, "rb") as file:
         start = file.read(USER_BLOCK)
         if start.startswith(SEALED.encode()):
-            if start != user_block(SEALED, file.read()):
+            if intact(SEALED, start + file.read()) is None:
                 raise ValueError("its digest is not that of its content")
             return
     try:

@@ -7,6 +7,8 @@ at zero.
 """
 
 import copy
+from collections import defaultdict
+from collections.abc import MutableMapping
 
 import numpy as np
 
@@ -34,10 +36,14 @@ class Layer:
 
 
 class Arrays(dict):
-    """{name: array} of arrays that others hold, too: to assign one is to write into it. Raises ValueError for another
-    name, unless it may grow, and for another shape or kind of numbers."""
+    """{name: array} of arrays that others hold, too: to assign one is to write into it.
+
+    Raises ValueError for other names, or fewer, unless it may grow, and for another shape or kind of numbers.
+    """
 
     may_grow = False
+    update, setdefault = MutableMapping.update, MutableMapping.setdefault  # by __setitem__, unlike a dict's
+    pop, popitem, clear = MutableMapping.pop, MutableMapping.popitem, MutableMapping.clear  # by __delitem__
 
     def __setitem__(self, name, array):
         if name not in self and self.may_grow:
@@ -49,9 +55,10 @@ class Arrays(dict):
             raise ValueError(f"{name} takes {own.dtype} of shape {own.shape}, not {array.dtype} of {array.shape}")
         own[...] = array
 
-    def update(self, *others, **more):
-        for name, array in dict(*others, **more).items():
-            self[name] = array
+    def __delitem__(self, name):
+        if not self.may_grow:
+            raise ValueError(f"{name!r} stays: a model's names are those of its layers")
+        super().__delitem__(name)
 
     def __ior__(self, other):
         self.update(other)
@@ -233,20 +240,34 @@ class ConvTranspose2d(Layer):
 class Sequential:
     """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own.
 
-    Pickled, or copied by `copy`, it is its layers' parameters and settings, without gradients or what `forward` kept.
+    Pickled or deeply copied, it is its layers' parameters and settings, without gradients or what `forward` kept.
+    Raises ValueError if a layer comes twice: it keeps what its backward needs of one place only.
     """
 
     def __init__(self, **layers):
-        self.layers = layers
-        self._look()
+        self.layers, self._kept = layers, defaultdict(set)  # {layer: the attributes that its `forward` gave it}
+        leaves = self._leaves()
+        for name, layer in leaves.items():
+            first = next(other for other in leaves if leaves[other] is layer)
+            if first != name:
+                raise ValueError(f"{first} and {name} are one layer: it keeps what its backward needs of one place "
+                                 f"only: make two")
+            if isinstance(getattr(layer, "parameters", None), Arrays):
+                layer.parameters.may_grow = False  # it is complete
 
-    def _look(self):
-        """What attributes the layers have: whatever they will have beside them, `forward` kept."""
-        self._fresh = [(layer, {*_attributes(layer)}) for layer in self.layers.values()]
+    def _leaves(self):
+        """{name: layer}, those of a chain within the chain, too."""
+        leaves = {}
+        for name, layer in self.layers.items():
+            inner = layer._leaves() if isinstance(layer, Sequential) else {}
+            leaves |= {f"{name}.{one}": leaf for one, leaf in inner.items()} or {name: layer}
+        return leaves
 
     def forward(self, x):
-        for layer, how in self._chain():
+        for name, (layer, how) in zip(self.layers, self._chain()):
+            had = {*_attributes(layer)}
             x = layer.forward(x, **how)
+            self._kept[name] |= _attributes(layer).keys() - had
         return x
 
     def _chain(self):
@@ -260,12 +281,6 @@ class Sequential:
         return [(layer, {"in_place": True} if type(layer) is ReLU and before and behind else {})
                 for before, layer, behind in zip([False, *makes], chain, [*makes[1:], False])]
 
-    def activations(self, x):
-        """Of each layer, one after the other, its name and its y. The layers keep nothing, unlike in `forward`."""
-        for name, layer in self.layers.items():
-            x = copy.copy(layer).forward(x)
-            yield name, x
-
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
         def forward(x):
@@ -275,19 +290,23 @@ class Sequential:
 
         return np.concatenate([forward(x[i:i + BATCH]) for i in range(0, max(len(x), 1), BATCH)])
 
+    def __copy__(self):
+        """Of other layers, which have the same parameters."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), layers={name: copy.copy(layer) for name, layer in self.layers.items()})
+        return other
+
     def __getstate__(self):
-        bare = {name: copy.copy(layer) for name, layer in self.layers.items()}
-        for layer, was in zip(bare.values(), self.layers.values()):
-            for fresh in (fresh for looked_at, fresh in self._fresh if looked_at is was):  # none, if it came later
-                for kept in _attributes(layer).keys() - fresh:
-                    delattr(layer, kept)
+        bare = copy.copy(self)
+        for name, layer in bare.layers.items():
+            for kept in self._kept[name] & _attributes(layer).keys():
+                delattr(layer, kept)
             if "gradients" in _attributes(layer):
                 layer.gradients = {}
-        return {**vars(self), "layers": bare, "_fresh": None}
+        return vars(bare) | {"_kept": defaultdict(set)}
 
     def __setstate__(self, state):
         vars(self).update(state)
-        self._look()
         for layer in self.layers.values():
             if "gradients" in _attributes(layer):
                 layer.gradients = {name: np.zeros_like(p) for name, p in layer.parameters.items()}
@@ -300,6 +319,10 @@ class Sequential:
     @property
     def parameters(self):
         return Arrays({f"{name}.{p}": a for name, layer in self.layers.items() for p, a in layer.parameters.items()})
+
+    @parameters.setter
+    def parameters(self, arrays):
+        self.parameters.update(arrays)
 
     @property
     def gradients(self):
@@ -314,8 +337,8 @@ class Sequential:
     @property
     def relus(self):
         """The ReLUs, by the names of the layers before them."""
-        return {before: layer for before, layer in zip(self.layers, [*self.layers.values()][1:])
-                if isinstance(layer, ReLU)}
+        leaves = self._leaves()
+        return {before: layer for before, layer in zip(["input", *leaves], leaves.values()) if isinstance(layer, ReLU)}
 
 
 def _attributes(layer):

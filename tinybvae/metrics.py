@@ -9,12 +9,14 @@ With fewer than TRAIN samples, what is measured is measured on samples that trai
 factors are counted, and `notes` what is left out and why.
 """
 
+import copy
+
 import numpy as np
 
 from tinybvae.classifiers import linear_svms, logistic_regression, random_forest
 from tinybvae.dsprites import DSprites
 from tinybvae.kernels.threads import alone
-from tinybvae.layers import BATCH, ReLU, switched_on
+from tinybvae.layers import BATCH, switched_on
 from tinybvae.losses import bernoulli_nll, gaussian_kl
 from tinybvae.vae import reparameterize
 
@@ -91,8 +93,7 @@ def entropy(labels):
 def mutual_information(codes, classes, bins=WIDE):
     """I(latent; factor) (D, K), each latent in bins of equal width: I = H(latent) + H(factor) − H(latent, factor)."""
     codes, classes = _samples(codes, classes)
-    kind = np.result_type(codes, np.float32)
-    binned = [np.digitize(z, np.linspace(z.min(), z.max(), bins + 1, dtype=kind)[:-1]) for z in codes.T]
+    binned = [np.digitize(z, np.linspace(z.min(), z.max(), bins + 1, dtype=z.dtype)[:-1]) for z in codes.T]
     factors = [np.unique(c, return_inverse=True)[1] for c in classes.T]  # from 0 on, for one number instead of a pair
     return np.array([[entropy(z) + entropy(c) - entropy(z * len(c) + c) for c in factors] for z in binned])
 
@@ -107,7 +108,7 @@ def _samples(codes, classes):
         raise ValueError(f"classes must be integers, not {classes.dtype}")
     if codes.dtype.kind not in "iuf" or not np.isfinite(codes).all():
         raise ValueError("codes must be finite real numbers")
-    return codes, classes
+    return codes.astype(np.result_type(codes, np.float32), copy=False), classes  # sums of float16 would overflow
 
 
 def _held_out(codes, classes):
@@ -252,17 +253,15 @@ def losses(model, sprites, samples=10_000, batch_size=50):
 
 def dead_units(model, sprites, samples=2000, seed=0, batch_size=BATCH):
     """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn as `_draw` does."""
+    looked_at = alone(copy.deepcopy)(model)  # which keeps what its layers made
     on = dict.fromkeys(model.relus, False)
 
     @alone
     def look(images):
-        y = np.asarray(images, model.dtype)
-        for side in "encoder", "decoder":
-            before = None
-            for name, y in getattr(model, side).activations(y[:, :model.latents] if side == "decoder" else y):
-                if isinstance(getattr(model, side).layers[name], ReLU):
-                    on[f"{side}.{before}"] = on[f"{side}.{before}"] | switched_on(y)
-                before = name
+        mean = looked_at.encoder.forward(np.asarray(images, model.dtype))[:, :model.latents]
+        looked_at.decoder.forward(mean)
+        for name, relu in looked_at.relus.items():
+            on[name] = on[name] | switched_on(relu.y)
 
     for images in _batches(sprites, np.unique(_draw(sprites, samples, seed)), batch_size):
         look(images)

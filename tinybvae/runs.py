@@ -100,7 +100,7 @@ def data_of(run, path=None):
     named = run.settings.get("data") if path is None else path
     try:
         data = load_data(named)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: settings of a program's own may be no path
         if path is not None:
             raise
         raise ValueError(f"it was trained on {named}: give --data ({error})") from error
@@ -156,5 +156,10 @@ def require_data_for(run, data):
     """Raise ValueError unless the run's model takes images of this size, and they make a batch."""
     if data.image_shape != run.model.image_shape:
         raise ValueError(f"--data holds images of shape {data.image_shape}, the model takes {run.model.image_shape}")
-    if run.settings["batch_size"] > len(data):
-        raise ValueError(f"--batch-size {run.settings['batch_size']}: at most the data set's {len(data)} images")
+    require_batch(run.settings, data)
+
+
+def require_batch(settings, data):
+    """Raise ValueError unless there are images enough for a batch."""
+    if settings["batch_size"] > len(data):
+        raise ValueError(f"--batch-size {settings['batch_size']}: at most the data set's {len(data)} images")

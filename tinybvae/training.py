@@ -44,7 +44,7 @@ def train(run, sprites, objective, steps, batch_size=64, checkpoint_every=1000, 
     if not all(learnt.get(name) is p for name, p in model.parameters.items()):
         raise ValueError("the run needs an optimizer of its model's parameters: it has none, or another's")
     seconds, first = 0.0, run.step  # of training, without compilation and checkpoints; the step it began at
-    line = "nothing left to do"
+    line = "nothing left to do" if run.step >= steps else "stopped before a step"
 
     def report_and_checkpoint():
         _finite_losses(model, images, noise, objective, run.step)

@@ -25,7 +25,7 @@ import numpy as np
 
 from tinybvae.images import integers
 from tinybvae.kernels.threads import alone
-from tinybvae.layers import Arrays, Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
+from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
 from tinybvae.losses import bernoulli_nll, gaussian_kl, require_one_shape, require_pixels
 
 
@@ -158,24 +158,28 @@ class BetaVAE:
         self.latents, self.image_shape, self.dtype = latents, image_shape, np.dtype(dtype)
         self.architecture, self.negative_slope = architecture, ReLU(negative_slope).negative_slope
         self.encoder, self.decoder = architecture(latents, image_shape, np.random.default_rng(seed), self.dtype)
-        for relu in self.relus.values() if self.negative_slope else ():
-            relu.negative_slope = self.negative_slope
+        for relu in self.relus.values():
+            relu.negative_slope = self.negative_slope or relu.negative_slope
+
+    @property
+    def _networks(self):
+        return Sequential(encoder=self.encoder, decoder=self.decoder)  # for its names: z is drawn between the two
 
     @property
     def parameters(self):
-        return Arrays(self._named("parameters"))
+        return self._networks.parameters
+
+    @parameters.setter
+    def parameters(self, arrays):
+        self.parameters.update(arrays)
 
     @property
     def gradients(self):
-        return Arrays(self._named("gradients"))
+        return self._networks.gradients
 
     @property
     def relus(self):
-        return self._named("relus")
-
-    def _named(self, kind):
-        return {f"{side}.{name}": each for side in ("encoder", "decoder")
-                for name, each in getattr(getattr(self, side), kind).items()}
+        return self._networks.relus
 
     @alone
     @np.errstate(under="ignore")  # whatever the caller's is
