@@ -246,9 +246,9 @@ class Sequential:
 
     def __init__(self, **layers):
         self.layers, self._kept = layers, defaultdict(set)  # {layer: the attributes that its `forward` gave it}
-        leaves = self._leaves()
-        for name, layer in leaves.items():
-            first = next(other for other in leaves if leaves[other] is layer)
+        names = {}
+        for name, layer in self._leaves().items():
+            first = names.setdefault(id(layer), name)
             if first != name:
                 raise ValueError(f"{first} and {name} are one layer: it keeps what its backward needs of one place "
                                  f"only: make two")
