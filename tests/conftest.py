@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import signal
 import sys
 import warnings
 
@@ -8,6 +9,8 @@ import pytest
 import tinybvae as tb
 from tinybvae.kernels import threads
 from tinybvae.report import describe
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it; what a shell starts by & ignores it
 
 
 @pytest.fixture
