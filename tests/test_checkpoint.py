@@ -203,6 +203,17 @@ def test_slopes_of_relus_anywhere(tmp_path):
     np.testing.assert_array_equal(back.encode(images), model.encode(images))
 
 
+def test_settings_of_a_layer_that_json_does_not_have():
+    """Refused before the first step, not at the first checkpoint."""
+    class Own(tb.Tanh):
+        settings = {"by": len}
+
+    run = small_run()
+    run.model.decoder.layers["own"] = Own()
+    with pytest.raises(ValueError, match="cannot be stored: JSON has no builtin_function_or_method"):
+        tb.Run(run.model, run.optimizer, run.rng)
+
+
 def test_a_checkpoint_that_somebody_has_open(tmp_path):
     """HDF5 marks a file that is open for writing: it is whole until somebody writes."""
     path = tmp_path / "a.h5"
