@@ -283,12 +283,7 @@ class Sequential:
 
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
-        def forward(x):
-            for layer, how in self._chain():
-                x = copy.copy(layer).forward(x, **how)
-            return x
-
-        return np.concatenate([forward(x[i:i + BATCH]) for i in range(0, max(len(x), 1), BATCH)])
+        return np.concatenate([copy.copy(self).forward(x[i:i + BATCH]) for i in range(0, max(len(x), 1), BATCH)])
 
     def __copy__(self):
         """Of other layers, which have the same parameters."""

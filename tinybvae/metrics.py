@@ -43,7 +43,7 @@ def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=BATCH):
     factor_sizes.
     """
     index = _draw(sprites, samples, seed)
-    drawn, where = np.unique(index, return_inverse=True)  # of a small data set the same many times
+    drawn, where = np.unique(index, return_inverse=True)  # each once, in a file's order
     batches = [model.encode(images) for images in _batches(sprites, drawn, batch_size)]
     mean, logvar = (np.concatenate(arrays)[where] for arrays in zip(*batches))
     if not np.isfinite([mean, logvar]).all():

@@ -24,9 +24,8 @@ def opened(out, given, preset=None, resume=False, sprites=None):
     """The run in the folder `out`, new or resumed, and its data, while no other process may write there.
 
     `given` settings and a preset as `configure` takes them; `sprites` instead of what the setting "data" says, which
-    then says what they are. Before
-    anything is written, it raises ValueError for wrong input, as `new_run`, `resumed_run` and `load_data` do, and
-    OSError where nothing can be written.
+    then says what they are. Before anything is written, it raises ValueError for wrong input, as `new_run`,
+    `resumed_run` and `load_data` do, and OSError where nothing can be written.
     """
     out = Path(out)
     checkpoint = out / "checkpoint.h5"

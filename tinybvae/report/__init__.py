@@ -32,8 +32,7 @@ def write_report(run, sprites, folder, command, encoded=None):
     whatever the reason, once all others are there.
     """
     model, rng = run.model, np.random.default_rng(0)
-    if model.image_shape[2] not in (1, 3):
-        raise ValueError(f"images that are drawn have 1 channel or 3, not {model.image_shape[2]}")
+    figures.require_gray_or_rgb(model.image_shape[2])
     measured = describe(run, sprites, encoded)
     latents = measured["latents"]
     mean = np.array([latent["mean"] for latent in latents])

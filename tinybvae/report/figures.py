@@ -209,8 +209,9 @@ def _title(figure, title):
 
 def _mosaic(axis, pictures, row_labels=(), column_labels=()):
     """Draw pictures (rows, columns, height, width, channels): gray, or colour if there are three channels."""
-    pictures = np.pad(_gray_or_rgb(pictures), ((0, 0), (0, 0), (0, 4), (0, 4), (0, 0)), constant_values=1)
+    pictures = np.pad(pictures, ((0, 0), (0, 0), (0, 4), (0, 4), (0, 0)), constant_values=1)
     rows, columns, height, width, channels = pictures.shape
+    require_gray_or_rgb(channels)
     for row, top in zip(pictures, range(0, rows * height, height)):  # one by one: matplotlib makes much of an image
         row = np.concatenate(row, axis=1)
         axis.imshow(row if channels == 3 else row[..., 0], cmap="gray", vmin=0, vmax=1,
@@ -222,12 +223,10 @@ def _mosaic(axis, pictures, row_labels=(), column_labels=()):
     axis.spines[:].set_visible(False)
 
 
-def _gray_or_rgb(pictures):
-    """The pictures (…, channels). Raises ValueError unless there are 1 channel or 3: a fourth may be transparency."""
-    pictures = np.asarray(pictures)
-    if pictures.shape[-1] not in (1, 3):
-        raise ValueError(f"pictures have 1 channel or 3, not {pictures.shape[-1]}")
-    return pictures
+def require_gray_or_rgb(channels):
+    """Raise ValueError unless pictures have 1 channel or 3: a fourth may be transparency."""
+    if channels not in (1, 3):
+        raise ValueError(f"pictures have 1 channel or 3, not {channels}")
 
 
 def _film(pictures, values, label):
@@ -235,7 +234,8 @@ def _film(pictures, values, label):
 
     In GRAYS, or as many shades of each colour.
     """
-    width, colours = _gray_or_rgb(pictures).shape[2:]
+    width, colours = pictures.shape[2:]
+    require_gray_or_rgb(colours)
     frames = np.pad(pictures, ((0, 0), (0, 4), (1, 1), (0, 0)), constant_values=.25)
     for frame, value in zip(frames, values):
         place = 1 + round((value + REACH) / (2 * REACH) * (width - 1))
