@@ -10,8 +10,8 @@ from tinybvae.checkpoint import OPTIMIZERS, Run, before, load, newest_of, reinst
 from tinybvae.commandline import as_text, say
 from tinybvae.dsprites import DSprites, load_data
 from tinybvae.files import locked
-from tinybvae.layers import uniform_start
 from tinybvae.metrics import encode_samples, evaluate
+from tinybvae.parameters import uniform_start
 from tinybvae.report import FILES
 from tinybvae.schedule import changed
 from tinybvae.settings import LATER, MAY_CHANGE, OBJECTIVES, PRESETS, configure, merged, objective_of
