@@ -372,7 +372,7 @@ def test_a_factor_of_thousands_of_classes():
     assert np.isnan(metrics.known_shares(PERFECT, classes)).all(axis=0).tolist() == [False, True, False]
     tracemalloc.start()
     try:
-        metrics._svm_accuracy(PERFECT[:, 0], identity)
+        metrics.disentanglement._svm_accuracy(PERFECT[:, 0], identity)
         assert tracemalloc.get_traced_memory()[1] < 60e6
     finally:
         tracemalloc.stop()

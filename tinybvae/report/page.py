@@ -65,7 +65,7 @@ input[type=range] {accent-color: var(--mark); width: 100%; margin: 0}
   h2 {break-after: avoid} .latent, img {break-inside: avoid}
 }
 """
-SCORES = {  # a line each, of what metrics.py says at length
+SCORES = {  # a line each, of what metrics says at length
     "mig": "for each factor, what the best latent knows of it beyond the second best",
     "factor_vae": "does the latent that varies least tell which factor is fixed?",
     "beta_vae": "do the latents of pairs that share a factor tell which one it is?",

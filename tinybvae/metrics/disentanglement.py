@@ -1,0 +1,191 @@
+"""Five scores of disentanglement: MIG, which is in `information`, and four that train something.
+
+They lie between 0 and 1. For codes that are the factors, in any order and sign, FactorVAE and BetaVAE are 1; on dSprites the
+others are not, for their bins, cuts and linear classifiers cannot tell 32 positions apart. They follow Locatello et al.
+2019, appendix C, whose numbers are the ones to compare with; where one departs from it, its docstring says so.
+
+With fewer than TRAIN samples, what is measured is measured on samples that trained nothing.
+"""
+
+import numpy as np
+
+from tinybvae.classifiers import linear_svms, logistic_regression, random_forest
+from tinybvae.metrics.counting import counted, several
+from tinybvae.metrics.information import NOISE, gap, known_shares, mutual_information_gap
+from tinybvae.metrics.samples import as_samples, encode_samples
+
+NAMES = {"mig": "MIG", "factor_vae": "FactorVAE", "beta_vae": "BetaVAE", "sap": "SAP", "dci": "DCI"}
+TRAIN, TEST = 10_000, 5_000  # votes that the FactorVAE and BetaVAE scores learn from, and are measured on
+VOTERS = 64                  # samples, or pairs of them, behind a vote
+BINS = 64                    # that DCI cuts a latent into, of equal size
+
+
+def scores(codes, classes):
+    """Those of NAMES that there can be, see `notes`; of DCI, the disentanglement."""
+    codes, classes = as_samples(codes, classes)
+    asked, shares = counted(classes).sum() > 1, known_shares(codes, classes)  # asked which factor it is
+    makers = {"mig": (lambda: mutual_information_gap(shares), not np.isnan(shares).all()),
+              "factor_vae": (lambda: factor_vae_score(codes, classes), asked),
+              "beta_vae": (lambda: beta_vae_score(codes, classes), asked),
+              "sap": (lambda: separated_predictability(codes, classes), True),
+              "dci": (lambda: dci(codes, classes)["disentanglement"], asked)}
+    return {name: make() for name, (make, wanted) in makers.items() if wanted}
+
+
+@np.errstate(under="ignore")  # whatever the caller's is
+def evaluate(model, sprites, encoded=None):
+    """The scores of a model's posterior means; {} if there can be none."""
+    classes, mean, _ = encoded or encode_samples(model, sprites)
+    try:
+        counted(classes)
+    except ValueError:
+        return {}
+    return scores(mean, classes)
+
+
+def _held_out(codes, classes):
+    """`as_samples`, fewer than TRAIN of them in random order: their last third is held out, and they may be sorted."""
+    codes, classes = as_samples(codes, classes)
+    order = np.random.default_rng(1).permutation(len(codes)) if len(codes) < TRAIN else slice(None)
+    return codes[order], classes[order]
+
+
+@np.errstate(under="ignore")
+def factor_vae_score(codes, classes, seed=0):
+    """Kim and Mnih 2018: samples that share a factor vote for the latent that varies least; how well that tells which.
+
+    A vote is the latent whose variance over VOTERS samples with one factor fixed is the smallest part of its variance
+    over all; a latent stands for the factor that most of its votes came from. Latents with a standard deviation below
+    .05 do not vote; without any that does, the score is 0.
+    """
+    codes, classes = _held_out(codes, classes)
+    rng, classes = np.random.default_rng(seed), classes[:, several(classes)]
+    codes = codes[:, codes.std(axis=0, ddof=1) >= .05]
+    if not codes.shape[1]:
+        return 0.0
+    factors, _, shown = _questions(classes, 1, rng)
+    votes = np.argmin([z[shown].var(axis=1, ddof=1) / z.var(ddof=1) for z in codes.T], axis=0)
+    table = np.zeros((codes.shape[1], classes.shape[1]))
+    np.add.at(table, (votes[:TRAIN], factors[:TRAIN]), 1)
+    return float((table.argmax(axis=1)[votes] == factors)[TRAIN:].mean())
+
+
+@np.errstate(under="ignore")
+def beta_vae_score(codes, classes, seed=0):
+    """Higgins et al. 2017, section 3: which factor do pairs share? A linear classifier answers, from how codes differ.
+
+    It sees the mean of |difference| over VOTERS pairs of samples, each pair with one value of the factor.
+    """
+    codes, classes = _held_out(codes, classes)
+    rng, classes = np.random.default_rng(seed), classes[:, several(classes)]
+    factors, one, other = _questions(classes, VOTERS, rng)
+    differences = np.stack([np.abs(z[one] - z[other]).mean(axis=1) for z in codes.T.astype(np.float64)], axis=1)
+    spread = differences.std(axis=0)
+    x = (differences - differences.mean(axis=0)) / np.where(spread > 1e-9, spread, 1)
+    answers = logistic_regression(x[:TRAIN], factors[:TRAIN], classes.shape[1], rng).forward(x[TRAIN:]).argmax(axis=1)
+    return float((answers == factors[TRAIN:]).mean())
+
+
+def _questions(classes, ones, rng):
+    """TRAIN + TEST questions which factor is shared: factors (M,), samples (M, VOTERS), and others alike (M, VOTERS).
+
+    The samples of a question are `ones` different ones. Of fewer than TRAIN, the last third is for TEST alone, and a
+    sample is alike to others only.
+    """
+    N, K = classes.shape
+    factors = rng.integers(K, size=TRAIN + TEST)
+    first, last, apart = 0, N, N < TRAIN
+    if apart:
+        first, last = (np.repeat(ends, (TRAIN, TEST))[:, None] for ends in ((0, 2 * N // 3), (2 * N // 3, N)))
+    one = np.repeat(rng.integers(first, last, size=(TRAIN + TEST, ones)), VOTERS // ones, axis=1)
+    other = np.empty_like(one)
+    for part in (slice(TRAIN), slice(TRAIN, None)) if apart else [slice(None)]:
+        start, stop = (first[part][0, 0], last[part][0, 0]) if apart else (0, N)
+        other[part] = start + _alike(classes[start:stop], factors[part], one[part] - start, rng, apart)
+    return factors, one, other
+
+
+def _alike(classes, factors, index, rng, apart):
+    """For each sample of index (M, S) one drawn from those that have the same class of the factor factors (M,).
+
+    `apart`: from the others, if there are some.
+    """
+    drawn = np.empty_like(index)
+    for k, column in enumerate(classes.T):
+        order = np.argsort(column, kind="stable")
+        values, starts, counts = np.unique(column[order], return_index=True, return_counts=True)
+        rows = factors == k
+        group = np.searchsorted(values, column[index[rows]])
+        place = (rng.random(group.shape) * (counts[group] - apart)).astype(int)
+        if apart:
+            place = (np.argsort(order)[index[rows]] - starts[group] + 1 + place) % counts[group]
+        drawn[rows] = order[starts[group] + place]
+    return drawn
+
+
+@np.errstate(under="ignore")
+def separated_predictability(codes, classes):
+    """SAP (Kumar et al. 2018, section 3): by how much the best latent predicts a factor better than the second.
+
+    Predictions are a linear classifier's that sees one latent; two thirds of the samples train it, the rest measure it.
+    It hardly tells the middle ones of many classes in a row, so that only factors of two classes can score 1.
+    """
+    codes, classes = _held_out(codes, classes)
+    return gap(np.array([[_svm_accuracy(z, c) for c in classes[:, counted(classes)].T]
+                          for z in codes.T.astype(np.float64)]))
+
+
+def _svm_accuracy(z, labels):
+    """Of the labels (N,), the share of the last third that linear SVMs predict from z (N,); 0 if z is constant."""
+    if z.var() <= 1e-12:
+        return 0.0
+    values, labels = np.unique(labels, return_inverse=True)
+    train = 2 * len(z) // 3
+    w, b = linear_svms(z[:train], labels[:train], len(values))
+    blocks = np.array_split(z[train:], 1 + len(z) * len(values) // 2 ** 20)  # there may be many classes
+    answers = np.concatenate([(block[:, None] * w + b).argmax(axis=1) for block in blocks])
+    return float((answers == labels[train:]).mean())
+
+
+@np.errstate(under="ignore")
+def dci(codes, classes, seed=0):
+    """Eastwood and Williams 2018: importance (D, K), disentanglement, completeness and informativeness, by these names.
+
+    importance, each column of sum 1, says how much each latent helps a random forest to tell a factor: one of their two
+    regressors; Locatello et al. took gradient-boosted trees. 0 for a factor that is not counted, or, with fewer than
+    TRAIN samples, not told better than by guessing. Disentanglement: is a latent important for one factor only?
+    1 − entropy of its row, in units of ln K, for K factors that are counted, weighed by the row's sum; NaN for K = 1,
+    as it is 1 for any code. Completeness: does a factor need one latent only? The same of columns, by ln D.
+    Informativeness: the share of the last third of samples that the forest, grown on the others, tells right.
+    """
+    codes, classes = _held_out(codes, classes)
+    rng, kept = np.random.default_rng(seed), counted(classes)
+    cuts = np.linspace(0, 1, BINS + 1)[1:-1]
+    binned = np.stack([np.searchsorted(np.unique(np.quantile(z, cuts)), z) for z in codes.T], axis=1)
+    grown = [random_forest(binned, BINS, c, rng) for c in classes[:, kept].T]
+    importance = np.zeros((codes.shape[1], len(kept)))
+    importance[:, kept] = np.stack([column * (len(codes) >= TRAIN or _is_told(right, c)) for (column, right), c
+                                    in zip(grown, classes[:, kept].T)], axis=1)
+
+    def focus(rows):
+        sums = rows.sum(axis=1, keepdims=True)
+        p = np.divide(rows, sums, out=np.zeros_like(rows), where=sums > 0)
+        nats = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
+        return float(np.average(1 - nats / np.log(max(rows.shape[1], 2)), weights=sums[:, 0])) if sums.any() else 0.0
+
+    several = int(importance.any(axis=0).sum() > 1)  # that can be told at all: else each latent would be about one only
+    return {"importance": importance, "completeness": focus(importance.T),
+            "informativeness": float(np.mean([right for _, right in grown])),
+            "disentanglement": several * focus(importance[:, kept]) if kept.sum() > 1 else np.nan}
+
+
+def _is_told(right, labels):
+    """Whether the last third of labels (N,) is told right (n,) more often than by guessing the others' most frequent.
+
+    Where the two differ, it is right by chance in half of the cases, give or take NOISE / 2 standard deviations.
+    """
+    train = 2 * len(labels) // 3
+    values, counts = np.unique(labels[:train], return_counts=True)
+    guessed = labels[train:] == values[counts.argmax()]
+    better, worse = (right & ~guessed).sum(), (guessed & ~right).sum()
+    return better - worse > NOISE / 2 * np.sqrt(better + worse) or better > 3 and not worse

@@ -1,0 +1,114 @@
+"""Samples of a data set, and what a model makes of them: codes, losses, and units that none switches on."""
+
+import copy
+
+import numpy as np
+
+from tinybvae.dsprites import DSprites
+from tinybvae.kernels.threads import alone
+from tinybvae.layers import BATCH, switched_on
+from tinybvae.losses import bernoulli_nll, gaussian_kl
+from tinybvae.vae import reparameterize
+
+NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
+
+
+def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=BATCH):
+    """Of images drawn as `_draw` does the classes (samples, K), and mean and logvar (samples, D) of q(z|x).
+
+    Who takes them as `encoded`, and is given none, draws its own. `sprites` is a DSprites, Images, or what has all that
+    `images` lists; without factors, K is 0. Raises FloatingPointError if a latent is not finite, and ValueError if the
+    classes are no integers, or beyond its factor_sizes.
+    """
+    index = _draw(sprites, samples, seed)
+    drawn, where = np.unique(index, return_inverse=True)  # each once, in a file's order
+    batches = [model.encode(images) for images in _batches(sprites, drawn, batch_size)]
+    mean, logvar = (np.concatenate(arrays)[where] for arrays in zip(*batches))
+    if not np.isfinite([mean, logvar]).all():
+        raise FloatingPointError("some latents are not finite: try a lower learning rate")
+    return _classes(sprites, index), mean, logvar
+
+
+def _draw(sprites, samples, seed):
+    """The index of images drawn at random: (samples,), or fewer, if there are fewer, since none comes twice.
+
+    Of a set fifty times as large, as dSprites is, one in a hundred may.
+    """
+    rng, count = np.random.default_rng(seed), len(sprites)
+    return rng.integers(count, size=samples) if count >= 50 * samples else rng.permutation(count)[:samples]
+
+
+def _batches(sprites, index, batch_size):
+    for start in range(0, len(index), batch_size):
+        yield sprites.images(index[start:start + batch_size])
+
+
+def factors_of(sprites):
+    """The names of its factors, () if none are known, and their sizes, () if it does not say them."""
+    names, sizes = getattr(sprites, "factor_names", None), getattr(sprites, "factor_sizes", None)
+    return () if names is None else tuple(names), () if sizes is None else tuple(sizes)
+
+
+def _classes(sprites, index):
+    names, sizes = factors_of(sprites)
+    if not names:
+        return np.zeros((len(index), 0), np.int64)
+    classes = np.asarray(sprites.classes(index))
+    if classes.dtype.kind not in "iu" or classes.shape != (len(index), len(names)):
+        raise ValueError(f"classes must be integers of shape ({len(index)}, {len(names)}), a column for each of "
+                         f"{', '.join(names)}, not {classes.dtype} of {classes.shape}")
+    if ((classes < 0) | (classes >= (sizes or np.inf))).any():
+        raise ValueError(f"classes must lie in 0 … size − 1, sizes {sizes}")
+    return classes
+
+
+def losses(model, sprites, samples=10_000, batch_size=50):
+    """In nats: reconstruction loss, from one z an image, and KL, of images drawn with replacement; NINE from means."""
+    rng, sums = np.random.default_rng(0), np.zeros(2)
+    for _ in range(samples // batch_size):
+        images = sprites.images(rng.integers(len(sprites), size=batch_size))
+        mean, logvar = model.encode(images)
+        z = reparameterize(mean, logvar, rng.standard_normal(mean.shape))
+        reconstruction, _ = bernoulli_nll(model.decode(z), images)
+        sums += reconstruction, gaussian_kl(mean, logvar)[0].sum()
+    found = dict(zip(("reconstruction", "kl"), sums / (samples // batch_size)))
+    if isinstance(sprites, DSprites) and len(sprites) == len(DSprites()):  # not a file with a part of them
+        images = sprites.images(np.array(NINE))
+        found["nine_images"] = bernoulli_nll(model.decode(model.encode(images)[0]), images)[0]
+    return found
+
+
+def dead_units(model, sprites, samples=2000, seed=0, batch_size=BATCH):
+    """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn as `_draw` does."""
+    looked_at = alone(copy.deepcopy)(model)  # which keeps what its layers made
+    on = dict.fromkeys(model.relus, False)
+
+    @alone
+    def look(images):
+        mean = looked_at.encoder.forward(np.asarray(images, model.dtype))[:, :model.latents]
+        looked_at.decoder.forward(mean)
+        for name, relu in looked_at.relus.items():
+            on[name] = on[name] | switched_on(relu.y)
+
+    for images in _batches(sprites, np.unique(_draw(sprites, samples, seed)), batch_size):
+        look(images)
+    return {layer: [int((~units).sum()), len(units)] for layer, units in on.items()}
+
+
+def constant_factors(sprites, samples=10_000, seed=0):
+    """The names of the factors that do not vary among the images that `encode_samples` draws."""
+    classes = _classes(sprites, _draw(sprites, samples, seed))
+    return [sprites.factor_names[k] for k, column in enumerate(classes.T) if (column == column[0]).all()]
+
+
+def as_samples(codes, classes):
+    """Both as arrays. Raises ValueError unless codes are finite numbers (N, D), and classes integers (N, K)."""
+    codes, classes = np.asarray(codes), np.asarray(classes)
+    if codes.ndim != 2 or classes.ndim != 2 or len(codes) != len(classes) or not len(codes):
+        raise ValueError(f"codes must be (N, D) and classes (N, K), of N ≥ 1 samples, not {codes.shape} and "
+                         f"{classes.shape}")
+    if classes.dtype.kind not in "iu":
+        raise ValueError(f"classes must be integers, not {classes.dtype}")
+    if codes.dtype.kind not in "iuf" or not np.isfinite(codes).all():
+        raise ValueError("codes must be finite real numbers")
+    return codes.astype(np.result_type(codes, np.float32), copy=False), classes  # sums of float16 would overflow
