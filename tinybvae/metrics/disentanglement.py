@@ -1,8 +1,9 @@
 """Five scores of disentanglement: MIG, which is in `information`, and four that train something.
 
-They lie between 0 and 1. For codes that are the factors, in any order and sign, FactorVAE and BetaVAE are 1; on dSprites the
-others are not, for their bins, cuts and linear classifiers cannot tell 32 positions apart. They follow Locatello et al.
-2019, appendix C, whose numbers are the ones to compare with; where one departs from it, its docstring says so.
+They lie between 0 and 1. For codes that are the factors, in any order and sign, FactorVAE and BetaVAE are 1; on
+dSprites the others are not, for their bins, cuts and linear classifiers cannot tell 32 positions apart. They follow
+Locatello et al. 2019, appendix C, whose numbers are the ones to compare with; where one departs from it, its docstring
+says so.
 
 With fewer than TRAIN samples, what is measured is measured on samples that trained nothing.
 """
