@@ -10,7 +10,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["tinybvae*"]),
-    package_data={"": ["README.md"], "tinybvae.report": ["explorer.js"]},
+    package_data={"": ["README.md"], "tinybvae.report": ["explorer.js", "style.css"]},
     python_requires=">=3.10",
     install_requires=["numpy>=1.26", "numba>=0.60", "h5py>=3.10", "matplotlib>=3.8", "imageio>=2.31", "tqdm>=4.66"],
     extras_require={"test": ["pytest>=7.4"],

@@ -21,10 +21,10 @@ import numpy as np
 
 import tinybvae as tb
 from tinybvae import kernels
-from tinybvae.commandline import Parser, path, positive_int, say, thread_count
-from tinybvae.files import write_atomically
+from tinybvae.data.files import write_atomically
 from tinybvae.kernels.threads import set_num_threads
 from tinybvae.report.figures import Figure, bare, png
+from tinybvae.runs.commandline import Parser, path, positive_int, say, thread_count
 
 try:
     import torch

@@ -7,12 +7,12 @@ first. Figure 4: capacity that rises, γ |KL − C|, on coloured dSprites. READM
 import numpy as np
 
 import tinybvae as tb
-from tinybvae.commandline import progress
-from tinybvae.experiment import reproduce
-from tinybvae.files import write_atomically
+from tinybvae.data.files import write_atomically
 from tinybvae.metrics import UNUSED, losses
 from tinybvae.report import figures
-from tinybvae.runs import trained
+from tinybvae.runs.commandline import progress
+from tinybvae.runs.experiment import reproduce
+from tinybvae.runs.folder import trained
 
 
 # Section 4.2, comparing disentangling in β-VAE and VAE: a Gaussian blob, of which only the place varies.

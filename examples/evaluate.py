@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import tinybvae as tb
-from tinybvae.commandline import Parser, path, say
-from tinybvae.files import write_atomically
+from tinybvae.data.files import write_atomically
 from tinybvae.metrics import losses
 from tinybvae.report import dead_text
-from tinybvae.runs import data_of
+from tinybvae.runs.commandline import Parser, path, say
+from tinybvae.runs.folder import data_of
 
 
 def main():

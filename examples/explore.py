@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import tinybvae as tb
-from tinybvae.commandline import Parser, path, say
 from tinybvae.report import summary
-from tinybvae.runs import data_of
+from tinybvae.runs.commandline import Parser, path, say
+from tinybvae.runs.folder import data_of
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"  # by examples/train_dsprites.py --preset sharp
 

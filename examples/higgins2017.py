@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 import tinybvae as tb
-from tinybvae.dsprites.sprites import FACTOR_VALUES, SHAPES
-from tinybvae.experiment import reproduce
-from tinybvae.files import write_atomically
+from tinybvae.data.files import write_atomically
+from tinybvae.data.sprites import FACTOR_VALUES, SHAPES
 from tinybvae.metrics import beta_vae_score
-from tinybvae.projections import independent_components, principal_components
+from tinybvae.metrics.projections import independent_components, principal_components
 from tinybvae.report import TRAVERSED, figures
-from tinybvae.runs import trained
+from tinybvae.runs.experiment import reproduce
+from tinybvae.runs.folder import trained
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"
 FACTORS = slice(1, 5)  # scale, orientation, x and y: the paper's four; the shape is not among them

@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import tinybvae as tb
-from tinybvae.checkpoint import before
-from tinybvae.commandline import Parser, say
 from tinybvae.kernels.threads import set_num_threads
 from tinybvae.report import describe, summary
-from tinybvae.runs import opened, score_if_due
-from tinybvae.settings import add_options, command, given_settings, objective_of
+from tinybvae.runs.checkpoint import before
+from tinybvae.runs.commandline import Parser, say
+from tinybvae.runs.folder import opened, score_if_due
+from tinybvae.runs.settings import add_options, command, given_settings, objective_of
 
 
 def main():

@@ -12,11 +12,11 @@ import numpy as np
 
 import tinybvae as tb
 from tinybvae import metrics
-from tinybvae.experiment import reproduce
-from tinybvae.files import write_atomically
-from tinybvae.projections import independent_components, principal_components, random_rotation, whitened
+from tinybvae.data.files import write_atomically
+from tinybvae.metrics.projections import independent_components, principal_components, random_rotation, whitened
 from tinybvae.report import figures
-from tinybvae.runs import trained
+from tinybvae.runs.experiment import reproduce
+from tinybvae.runs.folder import trained
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"
 SEEN = "x", "y", "scale"  # what few labels should teach

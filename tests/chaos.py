@@ -20,14 +20,14 @@ import numba
 import numpy as np
 
 import tinybvae as tb
-from tinybvae.checkpoint import newest_of
-from tinybvae.dsprites.__main__ import hdf5
+from tinybvae.data.__main__ import hdf5
+from tinybvae.runs.checkpoint import newest_of
 
 ROOT = Path(__file__).parent.parent
 TRAIN, ENVIRONMENT = [str(ROOT / "examples/train_dsprites.py")], {**os.environ, "PYTHONPATH": str(ROOT)}
 SMALL = ["--steps", "9", "--checkpoint-every", "3", "--evaluate-every", "2", "--batch-size", "8", "--latents", "3"]
-MOMENTS = {"a step": ("tinybvae.training", "_step", 9, .05),  # in one of so many calls, within these seconds
-           "a checkpoint's write": ("tinybvae.checkpoint", "write_atomically", 4, .02),
+MOMENTS = {"a step": ("tinybvae.vae", "gaussian_kl", 9, .05),  # in one of so many calls, within these seconds
+           "a checkpoint's write": ("tinybvae.runs.checkpoint", "write_atomically", 4, .02),
            "drawing": ("tinybvae", "write_report", 3, 1)}
 CHILD = """
 import importlib, os, runpy, signal, sys, threading, time

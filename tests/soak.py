@@ -17,8 +17,8 @@ import numpy as np
 
 import tinybvae as tb
 from tinybvae.kernels.threads import set_num_threads
-from tinybvae.runs import opened, score_if_due
-from tinybvae.settings import objective_of
+from tinybvae.runs.folder import opened, score_if_due
+from tinybvae.runs.settings import objective_of
 
 MOST = 20  # MiB
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae import checkpoint
-from tinybvae.checkpoint import GENERATORS, before, newest_of, reinstate
+from tinybvae.runs import checkpoint
+from tinybvae.runs.checkpoint import GENERATORS, before, newest_of, reinstate
 
 
 def small_run(optimizer=tb.Adam, **model):

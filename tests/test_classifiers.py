@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinybvae import classifiers
+from tinybvae.metrics import classifiers
 
 
 def test_logistic_regression_is_at_its_minimum():

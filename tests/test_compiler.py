@@ -55,7 +55,7 @@ def test_kernels_are_kept_until_they_change_or_are_damaged(folder):
 
 
 def test_no_folder_can_be_written_to(folder):
-    for place in (folder / "tinybvae", folder / "tinybvae/kernels", folder / "tinybvae/dsprites"):
+    for place in (folder / "tinybvae", folder / "tinybvae/kernels", folder / "tinybvae/data"):
         (place / "__pycache__").touch()  # a file, so that it cannot be a folder
     output, complaints = multiply(folder, HOME=os.devnull, XDG_CACHE_HOME=os.devnull, NUMBA_CACHE_DIR="")
     assert output.count("3.") == 9 and complaints.count(": RuntimeWarning:") == 1

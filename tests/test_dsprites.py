@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.dsprites.sprites import OUTLINES, alike
+from tinybvae.data.sprites import OUTLINES, alike
 
 SPRITES = tb.DSprites()
 # Of 180 of DeepMind's images: index, number of white pixels, CRC-32 of the packed bits.

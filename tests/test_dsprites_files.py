@@ -1,4 +1,4 @@
-"""DeepMind's file formats, from small files made here, and the file that `python -m tinybvae.dsprites` writes."""
+"""DeepMind's file formats, from small files made here, and the file that `python -m tinybvae.data` writes."""
 
 import os
 import signal
@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-import tinybvae.dsprites.__main__
-from tinybvae import images
-from tinybvae.dsprites.__main__ import hdf5, main
+import tinybvae.data.__main__
+from tinybvae.data import images
+from tinybvae.data.__main__ import hdf5, main
 
 SPRITES = tb.DSprites()
 COUNT = 50
@@ -189,7 +189,7 @@ class Some(tb.DSprites):
 def written(tmp_path, monkeypatch, call):
     if numba.config.DISABLE_JIT:
         pytest.skip("minutes without Numba's compiler")
-    monkeypatch.setattr(tinybvae.dsprites.__main__, "DSprites", Some)
+    monkeypatch.setattr(tinybvae.data.__main__, "DSprites", Some)
     path = tmp_path / "written" / "some.hdf5"
     path.parent.mkdir()
     status, output, _ = call(main, "--write", path)
@@ -231,7 +231,7 @@ def test_wrong_names_for_the_file(written, tmp_path, refusal):
 
 
 def test_a_writer_that_is_killed_half_way_leaves_nothing(tmp_path):
-    command = [sys.executable, "-m", "tinybvae.dsprites", "--write", str(tmp_path / "all.hdf5")]
+    command = [sys.executable, "-m", "tinybvae.data", "--write", str(tmp_path / "all.hdf5")]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)})
     time.sleep(3)
     process.kill()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.runs import trained
-from tinybvae.settings import DEFAULTS, SHARP
+from tinybvae.runs.folder import trained
+from tinybvae.runs.settings import DEFAULTS, SHARP
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="half a minute a run without Numba's compiler")
 ROOT = Path(__file__).parent.parent

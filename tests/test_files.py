@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tinybvae.files import locked, write_atomically
+from tinybvae.data.files import write_atomically
+from tinybvae.runs.locks import locked
 
 
 @pytest.mark.parametrize("moment", ["write", "fsync", "replace"])
@@ -99,7 +100,7 @@ def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
 
 
 def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path):
-    hold = ("import sys, time; from tinybvae.files import locked\n"
+    hold = ("import sys, time; from tinybvae.runs.locks import locked\n"
             "with locked(sys.argv[1]): print(1, flush=True); time.sleep(99)")
     process = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
     process.stdout.readline()
@@ -115,7 +116,7 @@ def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path):
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     (tmp_path / ".mine.tmp").write_text("mine")
-    kill = ("import os, sys; from tinybvae import files\n"
+    kill = ("import os, sys; from tinybvae.data import files\n"
             "os.fsync = lambda _: os._exit(9)\nfiles.write_atomically(sys.argv[1], b'half')")
     subprocess.run([sys.executable, "-c", kill, str(tmp_path / "a")])
     assert len([*tmp_path.iterdir()]) == 2

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae import images
+from tinybvae.data import images
 from tinybvae.report import figures
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))

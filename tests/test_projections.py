@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinybvae.projections import independent_components, principal_components, random_rotation, whitened
+from tinybvae.metrics.projections import independent_components, principal_components, random_rotation, whitened
 
 
 def assert_white(z):

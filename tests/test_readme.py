@@ -15,7 +15,7 @@ BLOCKS = [(folder, block) for folder in READMES for block in re.findall(r"```pyt
 
 
 def test_every_folder_opens_with_what_it_is_for():
-    assert {".", "tinybvae/kernels", "tinybvae/dsprites", "tinybvae/report", "examples"} <= READMES.keys()
+    assert {".", "tinybvae/kernels", "tinybvae/data", "tinybvae/report", "examples"} <= READMES.keys()
     for folder, text in READMES.items():
         title = text.splitlines()[0]
         assert title == "# tinybvae" if folder == "." else re.match(r"# \w+: \w", title), folder
@@ -50,7 +50,7 @@ def test_places_exist():
 def test_options_and_extras_exist(call, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples")
     monkeypatch.setenv("COLUMNS", "120")  # of a line of the help
-    commands = "train_dsprites", "explore", "burgess2018", "sweep", "tinybvae.dsprites.__main__", "chaos"
+    commands = "train_dsprites", "explore", "burgess2018", "sweep", "tinybvae.data.__main__", "chaos"
     help_text = "".join(call(importlib.import_module(command).main, "--help")[1] for command in commands)
     text = "".join(READMES.values())
     options = set(re.findall(r"(--[a-z][\w-]*)", text)) - {"--help", "--nthreads"}  # Dask's

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.experiment import reproduce
-from tinybvae.files import locked
+from tinybvae.runs.experiment import reproduce
+from tinybvae.runs.locks import locked
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "examples"))

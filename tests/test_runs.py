@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.checkpoint import FORMAT
-from tinybvae.files import USER_BLOCK, locked, user_block
-from tinybvae.runs import new_run, opened, resumed_run, trained
+from tinybvae.data.files import USER_BLOCK, user_block
+from tinybvae.runs.checkpoint import FORMAT
+from tinybvae.runs.folder import new_run, opened, resumed_run, trained
+from tinybvae.runs.locks import locked
+from tinybvae.runs.settings import configure, objective_of
 from tinybvae.schedule import value_at
-from tinybvae.settings import configure, objective_of
 
 SMALL = {"latents": 2, "batch_size": 4, "steps": 3, "objective": "beta"}
 

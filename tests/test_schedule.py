@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tinybvae.commandline import as_text, schedule
+from tinybvae.runs.commandline import as_text, schedule
 from tinybvae.schedule import as_schedule, changed, value_at
 
 POINTS = as_schedule("rate", [(0, 100), (10, 100), (30, 1)])

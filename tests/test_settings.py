@@ -5,10 +5,10 @@ import shlex
 import pytest
 
 import tinybvae as tb
-from tinybvae.commandline import Parser
-from tinybvae.runs import new_run
+from tinybvae.runs.commandline import Parser
+from tinybvae.runs.folder import new_run
+from tinybvae.runs.settings import DEFAULTS, PRESETS, add_options, command, configure, given_settings, objective_of
 from tinybvae.schedule import value_at
-from tinybvae.settings import DEFAULTS, PRESETS, add_options, command, configure, given_settings, objective_of
 
 PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "optimizer": "Adam", "start": "he",
          "negative_slope": 0}

@@ -15,11 +15,11 @@ import pytest
 
 import tinybvae as tb
 from tinybvae import metrics
-from tinybvae.commandline import as_text
-from tinybvae.files import locked
 from tinybvae.report.figures import LABEL
+from tinybvae.runs.commandline import as_text
+from tinybvae.runs.locks import locked
+from tinybvae.runs.settings import DEFAULTS
 from tinybvae.schedule import value_at
-from tinybvae.settings import DEFAULTS
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="a minute a run without Numba's compiler")
 ROOT = Path(__file__).parent.parent

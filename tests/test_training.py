@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.training import AT_ONCE, ENDING
+from tinybvae.runs.signals import AT_ONCE, ENDING
 
 OBJECTIVE = tb.capacity_objective(100.0, [(0, 0.0), (30, 20.0)])
 SPRITES = tb.DSprites()

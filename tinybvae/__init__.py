@@ -1,14 +1,12 @@
 """tinybvae: a β-VAE from scratch, made to be read. The public names, in the order that data flows."""
 
 from tinybvae import convolution, gradcheck, metrics
-from tinybvae.dsprites import DSprites, load_data, render
-from tinybvae.images import Images
+from tinybvae.data import DSprites, Images, load_data, render
 from tinybvae.layers import Conv2d, ConvTranspose2d, Layer, Linear, ReLU, Reshape, Sequential, Tanh
 from tinybvae.vae import BetaVAE, burgess2018, higgins2017, reparameterize, reparameterize_backward
 from tinybvae.losses import beta_objective, bernoulli_nll, capacity_objective, gaussian_kl, sigmoid
 from tinybvae.optimizers import Adagrad, Adam
-from tinybvae.checkpoint import Run, load, load_model, save
-from tinybvae.training import train
+from tinybvae.runs import Run, load, load_model, save, train
 from tinybvae.report import write_report
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 
 # Fast twins of the functions in `convolution` and `kernels.plain`.
 from tinybvae.kernels import conv2d, conv2d_transpose, conv2d_weight, matmul, relu, relu_backward, sum_pixels
-from tinybvae.parameters import Arrays, he_normal
+from tinybvae.kernels.arrays import Arrays
 
 BATCH = 64  # examples that `Sequential.infer` has in memory at a time
 
@@ -31,6 +31,13 @@ class Layer:
     @property
     def settings(self):
         return {}
+
+
+def he_normal(shape, fan_in, rng, dtype):
+    """Weights with variance 2 / fan_in (He et al. 2015, eq. 10). Raises ValueError for a size below 1."""
+    if min(shape) < 1:
+        raise ValueError(f"inputs and outputs must be at least 1, not those of a weight of shape {shape}")
+    return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(dtype)
 
 
 def _require_shape(layer, x, *axes, N=None):

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from tinybvae.kernels.arrays import require_one_shape, require_pixels
 from tinybvae.kernels.memory import empty
 from tinybvae.kernels.threads import SLICES, next_slice, parallel, part
 from tinybvae.schedule import as_schedule, value_at
@@ -121,17 +122,3 @@ def capacity_objective(gamma=1000.0, capacity=((0, 0.0), (100_000, 25.0))):
 
     objective.capacity = partial(value_at, capacity)
     return objective
-
-
-def require_one_shape(*arrays, dimensions=None):
-    """Raise ValueError unless the arrays have one shape (N, …), N ≥ 1, perhaps with so many dimensions."""
-    shape = arrays[0].shape
-    if any(array.shape != shape for array in arrays) or 0 in shape[:1] or dimensions not in (None, len(shape)):
-        raise ValueError(f"the arrays must have one shape {'(N, D)' if dimensions else '(N, …)'}, N ≥ 1, "
-                         f"not {' and '.join(str(array.shape) for array in arrays)}")
-
-
-def require_pixels(images):
-    """Raise ValueError for pixels outside 0 … 1."""
-    if images.size and not (0 <= images.min() and images.max() <= 1):
-        raise ValueError(f"pixels must lie in 0 … 1, not in {images.min():g} … {images.max():g}")

@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinybvae.images import integers
+from tinybvae.kernels.arrays import integers, require_one_shape, require_pixels
 from tinybvae.kernels.threads import alone
 from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
-from tinybvae.losses import bernoulli_nll, gaussian_kl, require_one_shape, require_pixels
+from tinybvae.losses import bernoulli_nll, gaussian_kl
 
 
 def burgess2018(latents, image_shape, rng, dtype):

@@ -21,7 +21,7 @@ from tinybvae.kernels.compiler import compiled, jit
 SLICES = 16          # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
 WORTHWHILE = 2 ** 17  # numbers in a kernel's arrays; with fewer it is done before another thread is awake
 
-_lock = threading.RLock()  # a kernel takes all cores, so it is one at a time
+LOCK = threading.RLock()  # a kernel takes all cores, so it is one at a time
 _workers = []              # of each other thread its queue of jobs, (kernel, arguments, queue for an error or None)
 _most = numba.config.NUMBA_NUM_THREADS
 
@@ -88,7 +88,7 @@ def alone(function):
     """The function, but one thread at a time is in it, or in any other such function: the others wait."""
     @functools.wraps(function)
     def run(*arguments, **options):
-        with _lock:
+        with LOCK:
             return function(*arguments, **options)
     return run
 
@@ -163,12 +163,12 @@ def _work(jobs):
 
 def _after_fork():
     """In the child the lock is free, and no other thread came along."""
-    _lock.release()
+    LOCK.release()
     _workers.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)
+    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=_after_fork)
 
 if numba.config.DISABLE_JIT:  # one thread, to step through with a debugger
     def next_slice(work):  # noqa: F811

@@ -10,7 +10,7 @@ With fewer than TRAIN samples, what is measured is measured on samples that trai
 
 import numpy as np
 
-from tinybvae.classifiers import linear_svms, logistic_regression, random_forest
+from tinybvae.metrics.classifiers import linear_svms, logistic_regression, random_forest
 from tinybvae.metrics.counting import counted, several
 from tinybvae.metrics.information import NOISE, gap, known_shares, mutual_information_gap
 from tinybvae.metrics.samples import as_samples, encode_samples

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from tinybvae.dsprites import DSprites
+from tinybvae.data import DSprites
 from tinybvae.kernels.threads import alone
 from tinybvae.layers import BATCH, switched_on
 from tinybvae.losses import bernoulli_nll, gaussian_kl

@@ -8,19 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from tinybvae import metrics
-from tinybvae.checkpoint import as_json
-from tinybvae.dsprites import DSprites
-from tinybvae.dsprites.sprites import FACTOR_NAMES, FACTOR_SIZES, SHAPES, alike
-from tinybvae.files import write_atomically
+from tinybvae.data import DSprites
+from tinybvae.data.files import write_atomically
+from tinybvae.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SHAPES, alike
 from tinybvae.kernels import memory
 from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures
 from tinybvae.report.page import page, used
+from tinybvae.runs.checkpoint import as_json
 
 TRAVERSED = (1, 2, 5, 16, 16)  # the factor classes of the image that traversals start from: an ellipse
 STARTS = (TRAVERSED, (0, 5, 4, 10, 20), (2, 4, 0, 22, 10), (1, 4, 15, 8, 8), (2, 2, 25, 14, 26))  # of the page
-FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",
-         "report.html")  # beside z0.gif …
 
 
 @np.errstate(under="ignore")  # whatever the caller's is

@@ -24,7 +24,7 @@ if BACKEND:  # matplotlib itself would end here if it names one that is not inst
     with suppress(ValueError):
         matplotlib.rcParams["backend"] = BACKEND
 
-from tinybvae.dsprites.sprites import SIZE
+from tinybvae.data.sprites import SIZE
 from tinybvae.kernels.threads import alone
 from tinybvae.losses import sigmoid
 

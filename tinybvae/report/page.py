@@ -8,63 +8,10 @@ import pkgutil
 import numpy as np
 
 from tinybvae import metrics
-from tinybvae.commandline import as_text
-from tinybvae.dsprites.sprites import FACTOR_VALUES, GRID, OUTLINES, SHAPES, SIZE
+from tinybvae.data.sprites import FACTOR_VALUES, GRID, OUTLINES, SHAPES, SIZE
 from tinybvae.layers import kind
+from tinybvae.runs.commandline import as_text
 
-STYLE = """
-:root {color-scheme: light dark; --ink: #1d2129; --soft: #626873; --line: #dfe2e7; --paper: #fff; --mark: #2f6fde}
-@media (prefers-color-scheme: dark) {
-  :root {--ink: #e6e8ec; --soft: #9aa1ad; --line: #343943; --paper: #16181d; --mark: #7aa7ff}
-}
-* {box-sizing: border-box}
-body {font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 68rem;
-  margin: 0 auto; padding: 1.5rem 1rem 4rem}
-h1 {font-size: 1.7rem; line-height: 1.2; margin: 1rem 0 .3rem} h2 {font-size: 1.15rem; margin: 3rem 0 .5rem}
-p, li {max-width: 44rem} small, .soft {color: var(--soft); font-size: .85rem} .latent small {font-size: .8rem}
-pre {background: color-mix(in srgb, var(--ink) 6%, transparent); padding: .8rem; border-radius: .4rem;
-  white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem}
-table {border-collapse: collapse; font-variant-numeric: tabular-nums} td, th {padding: .25rem .9rem .25rem 0;
-  border-bottom: 1px solid var(--line); text-align: left; vertical-align: top}
-td:last-child {overflow-wrap: anywhere} td.number {text-align: right; overflow-wrap: normal}
-img {max-width: 100%; background: #fff; border-radius: .4rem}
-canvas {image-rendering: pixelated; display: block; background: #000}
-button, select {font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: .4rem;
-  padding: .3rem .6rem; cursor: pointer}
-button:has(canvas) {padding: .2rem} button canvas {width: 2.6rem}
-input[type=range] {accent-color: var(--mark); width: 100%; margin: 0}
-:focus-visible {outline: 2px solid var(--mark); outline-offset: 2px}
-#explorer {display: grid; grid-template-columns: 21rem 1fr; gap: 2rem; align-items: start}
-#views {position: sticky; top: 1rem} .pair {display: grid; grid-template-columns: 1fr 1fr; gap: .6rem}
-.pair canvas {width: 100%; border-radius: .3rem} figure {margin: 0} figcaption {font-size: .85rem; color: var(--soft)}
-#encoded.none {opacity: .15} #encoded.sprite {cursor: grab; touch-action: none}
-.still :is(#views, canvas, input, output) {display: none}
-#controls {display: grid; grid-template-columns: auto 1fr; gap: .3rem .8rem; align-items: center; font-size: .85rem;
-  margin-top: .8rem}
-#starts {display: flex; flex-wrap: wrap; gap: .4rem; margin-top: .8rem; font-size: .85rem}
-.latent {display: grid; grid-template-columns: 12rem 1fr 3rem; gap: 0 1rem; align-items: center; padding: .45rem .4rem;
-  border-bottom: 1px solid var(--line);
-  background: color-mix(in srgb, var(--mark) calc(var(--moved, 0) * 25%), transparent)}
-.latent canvas {width: 100%; cursor: pointer; border-radius: .2rem} .latent label b {display: block}
-.latent label {min-width: 0; overflow-wrap: anywhere}
-.latent output {text-align: right; font-variant-numeric: tabular-nums}
-.latent input {width: calc(100% * 10 / 11 + 16px); margin: 0 calc(100% / 22 - 8px)} /* below the pictures' middles */
-.range {position: relative; height: .35rem; margin: .1rem calc(100% / 22)}
-.spread {position: absolute; inset: 0 auto; background: var(--mark); opacity: .6; border-radius: .2rem; min-width: 3px;
-  print-color-adjust: exact}
-@media (max-width: 55rem) {
-  #explorer {grid-template-columns: minmax(0, 1fr); gap: .6rem} #views {display: contents}
-  .pair {position: sticky; top: 0; z-index: 1; background: var(--paper); padding: .4rem 0;
-    grid-template-columns: repeat(2, 8rem)}
-  .latent {grid-template-columns: minmax(0, 1fr) 3rem} .latent label {grid-column: 1 / -1}
-  .latent label b {display: inline}
-}
-@media (pointer: coarse) {input[type=range] {height: 2rem}}
-@media print {
-  #controls, #starts, button, input {display: none !important} #views {position: static}
-  h2 {break-after: avoid} .latent, img {break-inside: avoid}
-}
-"""
 SCORES = {  # a line each, of what metrics says at length
     "mig": "for each factor, what the best latent knows of it beyond the second best",
     "factor_vae": "does the latent that varies least tell which factor is fixed?",
@@ -88,7 +35,8 @@ def page(run, measured, starts, factors, images, command):
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>tinybvae: a run of {measured["step"]:,} steps</title>
-<style>{STYLE}</style>
+<style>
+{_file("style.css")}</style>
 <h1>A β-VAE after {measured["step"]:,} steps</h1>
 <p class="soft">{_headline(measured)}</p>
 
@@ -129,9 +77,13 @@ to 1, says nothing.</p>
 <p class="soft">and an <code>--out</code> of its own.</p>
 <table>{settings}</table>
 {model and f'<script type="application/json" id="model">{model}</script>'}
-{model and f'<script>{pkgutil.get_data(__package__, "explorer.js").decode()}</script>'}
+{model and f'<script>{_file("explorer.js")}</script>'}
 </html>
 """
+
+
+def _file(name):
+    return pkgutil.get_data(__package__, name).decode()
 
 
 def _headline(measured):

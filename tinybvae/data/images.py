@@ -29,10 +29,11 @@ from contextlib import contextmanager
 import h5py
 import numpy as np
 
-from tinybvae.files import USER_BLOCK, intact
+from tinybvae.data.files import USER_BLOCK, intact
+from tinybvae.kernels.arrays import integers
 
 BLOCK = 2 ** 24  # bytes of images that are in memory as the file has them, at a time
-SEALED = "tinybvae images 1"  # in the user block of `python -m tinybvae.dsprites`' files: they are checked by digest
+SEALED = "tinybvae images 1"  # in the user block of `python -m tinybvae.data`' files: they are checked by digest
 READ_ALL = """
 import h5py, sys
 print("reading", flush=True)
@@ -133,14 +134,6 @@ def checked(index, count):
     if ((index < 0) | (index >= count)).any():
         raise ValueError(f"index must lie in 0 … {count - 1}")
     return index
-
-
-def integers(array, name):
-    """The array in int64. Raises ValueError, by this name, for other numbers than integers."""
-    array = np.asarray(array)
-    if array.size and array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be integers, not {array.dtype}")
-    return array.astype(np.int64)
 
 
 # Opened, a file is (shape and dtype of imgs, a function that reads them block by block, classes, factor names).

@@ -6,10 +6,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tinybvae.checkpoint import as_json
-from tinybvae.commandline import Parser, path, say, thread_count
-from tinybvae.files import locked, write_atomically
+from tinybvae.data.files import write_atomically
 from tinybvae.kernels.threads import set_num_threads
+from tinybvae.runs.checkpoint import as_json
+from tinybvae.runs.commandline import Parser, path, say, thread_count
+from tinybvae.runs.locks import locked
 
 
 def reproduce(description, parts, name):

@@ -1,8 +1,4 @@
-"""Parameters: arrays by name, and how they start.
-
-Weights start as He et al. 2015 proposed, with variance 2 / fan_in, so that a chain of ReLUs neither fades nor explodes;
-biases start at zero.
-"""
+"""Arrays by name, and what functions ask of those that they are given."""
 
 from collections.abc import MutableMapping
 
@@ -42,20 +38,23 @@ class Arrays(dict):
         return Arrays, (dict(self),), vars(self)
 
 
-def he_normal(shape, fan_in, rng, dtype):
-    """Weights with variance 2 / fan_in (He et al. 2015, eq. 10). Raises ValueError for a size below 1."""
-    if min(shape) < 1:
-        raise ValueError(f"inputs and outputs must be at least 1, not those of a weight of shape {shape}")
-    return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(dtype)
+def integers(array, name):
+    """The array in int64. Raises ValueError, by this name, for other numbers than integers."""
+    array = np.asarray(array)
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be integers, not {array.dtype}")
+    return array.astype(np.int64)
 
 
-def uniform_start(parameters, rng):
-    """Give weights and biases, {name: array}, another start, uniform in ±1/√fan_in, as miyosuda's do.
+def require_one_shape(*arrays, dimensions=None):
+    """Raise ValueError unless the arrays have one shape (N, …), N ≥ 1, perhaps with so many dimensions."""
+    shape = arrays[0].shape
+    if any(array.shape != shape for array in arrays) or 0 in shape[:1] or dimensions not in (None, len(shape)):
+        raise ValueError(f"the arrays must have one shape {'(N, D)' if dimensions else '(N, …)'}, N ≥ 1, "
+                         f"not {' and '.join(str(array.shape) for array in arrays)}")
 
-    fan_in is the number of weights for an output, in a transposed convolution too: 16 times its input channels.
-    """
-    for name, weight in parameters.items():
-        if name.endswith("weight"):
-            bias = parameters[name.removesuffix("weight") + "bias"]
-            for p in weight, bias:
-                p[...] = rng.uniform(-1, 1, p.shape) / np.sqrt(weight.size / len(bias))
+
+def require_pixels(images):
+    """Raise ValueError for pixels outside 0 … 1."""
+    if images.size and not (0 <= images.min() and images.max() <= 1):
+        raise ValueError(f"pixels must lie in 0 … 1, not in {images.min():g} … {images.max():g}")

@@ -1,17 +1,16 @@
 """dSprites as a function of its factors: 737,280 binary 64×64 images of one sprite, rendered on demand.
 
-`sprites` draws an image, and `DSprites` makes DeepMind's files look the same. `python -m tinybvae.dsprites --write
-FILE.hdf5` writes the whole data set.
+`sprites` draws an image, and `DSprites` makes DeepMind's files look the same. `python -m tinybvae.data --write FILE.hdf5`
+writes the whole data set.
 """
 
 import math
 
 import numpy as np
 
-from tinybvae.dsprites.sprites import FACTOR_NAMES, FACTOR_SIZES, FACTOR_VALUES, SIZE, render
-from tinybvae.images import Images, checked, integers
-
-__all__ = ["DSprites", "load_data", "render"]
+from tinybvae.data.images import Images, checked
+from tinybvae.data.sprites import FACTOR_NAMES, FACTOR_SIZES, FACTOR_VALUES, SIZE, render
+from tinybvae.kernels.arrays import integers
 
 
 class DSprites:

@@ -9,13 +9,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tinybvae.files import USER_BLOCK, intact, user_block, write_atomically
-from tinybvae.layers import ReLU, kind
+from tinybvae.data.files import USER_BLOCK, intact, user_block, write_atomically
+from tinybvae.layers import ReLU, kind, switched_on
+from tinybvae.metrics import UNUSED
 from tinybvae.optimizers import Adagrad, Adam, Optimizer
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FORMAT = "tinybvae checkpoint 1"
 OPTIMIZERS = {optimizer.__name__: optimizer for optimizer in (Adam, Adagrad)}
+HISTORY_EVERY = 10  # steps between two rows of the history
+RATE = "try a lower learning rate"
 GENERATORS = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"  # of random bits, NumPy's
 
 
@@ -53,6 +56,30 @@ class Run:
         """used: latents with a KL of at least `metrics.UNUSED`; dead: units that no image of the batch switched on."""
         return ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(self.model.latents)),
                 "used", *(f"dead_{layer}" for layer in self.model.relus)]
+
+    def record(self, losses, objective):
+        """Before an update: every HISTORY_EVERY steps, a row of the history."""
+        if self.step % HISTORY_EVERY == 0:
+            self.history.append([
+                self.step, *losses[:3], capacity_at(objective, self.step), *losses.kl_per_latent.tolist(),
+                float((losses.kl_per_latent >= UNUSED).sum()),
+                *(float((~switched_on(relu.y)).sum()) for relu in self.model.relus.values())])
+
+    def require_finite(self, losses):
+        """Raise FloatingPointError for the first of the losses, and of the model's gradients, that is not finite."""
+        penalty = losses.total - losses.reconstruction
+        for term, value, cause in [
+                ("KL", losses.kl, RATE), ("reconstruction loss", losses.reconstruction, RATE),
+                ("objective's penalty", penalty, "look at the objective"),
+                *((f"gradient of {name}", np.vdot(gradient, gradient), f"{RATE}, or look at the objective's slope")
+                  for name, gradient in reversed(self.model.gradients.items()))]:  # squared, as the optimizers' moments
+            if not np.isfinite(value):
+                raise FloatingPointError(f"the {term} is {value} at step {self.step}, whose update is not made: {cause}")
+
+
+def capacity_at(objective, step):
+    """An objective's C, in nats; NaN if it has none."""
+    return float(getattr(objective, "capacity", lambda step: np.nan)(step))
 
 
 def as_json(value, **how):

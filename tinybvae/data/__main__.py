@@ -1,17 +1,20 @@
 """Write dSprites, all 737,280 images, into a file as DeepMind's own .hdf5, for other programs."""
 
+import argparse
 import os
 import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
+from tqdm import tqdm
 
-from tinybvae.commandline import Parser, path, progress, say
-from tinybvae.dsprites import DSprites
-from tinybvae.dsprites.sprites import SIZE
-from tinybvae.files import USER_BLOCK, user_block, write_atomically
-from tinybvae.images import SEALED
+from tinybvae.data.dsprites import DSprites
+from tinybvae.data.files import USER_BLOCK, user_block, write_atomically
+from tinybvae.data.images import SEALED
+from tinybvae.data.sprites import SIZE
 
 BLOCK = 4096  # images that are drawn at a time
 
@@ -23,7 +26,7 @@ def hdf5(sprites):
     """
     count = len(sprites)
     with (h5py.File("in memory", "w", driver="core", backing_store=False, userblock_size=USER_BLOCK) as file,
-          progress(total=count, unit=" images") as bar):
+          tqdm(total=count, unit=" images", disable=not (sys.stderr and sys.stderr.isatty())) as bar):
         how = {"compression": "gzip", "compression_opts": 6, "fletcher32": True}
         column = (min(count, BLOCK), 1)
         images = file.create_dataset("imgs", (count, SIZE, SIZE), np.uint8, chunks=(min(count, 64), SIZE, SIZE), **how)
@@ -42,10 +45,14 @@ def hdf5(sprites):
 
 
 def main():
-    parser = Parser(prog="python -m tinybvae.dsprites", description=__doc__)
-    parser.add_argument("--write", type=path, required=True, metavar="FILE.hdf5", help="a new file, .hdf5 or .h5")
-    target = Path(parser.parse_args().write)
+    parser = argparse.ArgumentParser(prog="python -m tinybvae.data", description=__doc__)
+    parser.error = lambda message: parser.exit(2, f"{parser.prog}: {' '.join(message.split())}\n")  # without the usage
+    parser.add_argument("--write", required=True, metavar="FILE.hdf5", help="a new file, .hdf5 or .h5")
+    name = parser.parse_args().write
+    target = Path(name)
     try:
+        if not name:
+            raise ValueError("must be a path, not ''")
         if not target.name.lower().endswith((".hdf5", ".h5")):
             raise ValueError(f"{target}: the file will be HDF5, give a name that ends in .hdf5 or .h5")
         if target.exists():
@@ -57,7 +64,8 @@ def main():
         write_atomically(target, data)
     except (ValueError, MemoryError, OSError) as error:
         parser.error(f"argument --write: {error}")
-    say(f"{len(sprites)} images, {len(data) / 1e6:.1f} MB")
+    with suppress(OSError, ValueError):  # nobody may be there to read it
+        print(f"{len(sprites)} images, {len(data) / 1e6:.1f} MB", flush=True)
 
 
 if __name__ == "__main__":

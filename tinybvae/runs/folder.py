@@ -6,17 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from tinybvae.checkpoint import OPTIMIZERS, Run, before, load, newest_of, reinstate, save
-from tinybvae.commandline import as_text, say
-from tinybvae.dsprites import DSprites, load_data
-from tinybvae.files import locked
+from tinybvae.data import DSprites, load_data
 from tinybvae.metrics import encode_samples, evaluate
-from tinybvae.parameters import uniform_start
-from tinybvae.report import FILES
+from tinybvae.runs.checkpoint import OPTIMIZERS, Run, before, load, newest_of, reinstate, save
+from tinybvae.runs.commandline import as_text, say
+from tinybvae.runs.locks import locked
+from tinybvae.runs.settings import LATER, MAY_CHANGE, OBJECTIVES, PRESETS, configure, merged, objective_of
 from tinybvae.schedule import changed
-from tinybvae.settings import LATER, MAY_CHANGE, OBJECTIVES, PRESETS, configure, merged, objective_of
-from tinybvae.training import train
+from tinybvae.runs.training import train
 from tinybvae.vae import ARCHITECTURES, BetaVAE
+
+FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",
+         "report.html")  # of a report, beside z0.gif …
 
 
 @contextmanager
@@ -125,6 +126,18 @@ def new_run(settings, out, image_shape=DSprites.image_shape):
                                                   eps=settings["eps"])
     rng = np.random.default_rng([settings["seed"], 1])  # another stream than the weights'
     return Run(model, optimizer, rng, settings=settings)
+
+
+def uniform_start(parameters, rng):
+    """Give weights and biases, {name: array}, another start, uniform in ±1/√fan_in, as miyosuda's do.
+
+    fan_in is the number of weights for an output, in a transposed convolution too: 16 times its input channels.
+    """
+    for name, weight in parameters.items():
+        if name.endswith("weight"):
+            bias = parameters[name.removesuffix("weight") + "bias"]
+            for p in weight, bias:
+                p[...] = rng.uniform(-1, 1, p.shape) / np.sqrt(weight.size / len(bias))
 
 
 def resumed_run(checkpoint, given, preset=None):

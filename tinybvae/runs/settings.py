@@ -6,8 +6,8 @@ Settings are a flat dict that JSON can hold: it goes into the checkpoint, onto t
 import shlex
 from argparse import SUPPRESS
 
-from tinybvae.commandline import as_text, path, positive_int, schedule, schedule_or_0, seed, slope, thread_count
 from tinybvae.losses import beta_objective, capacity_objective
+from tinybvae.runs.commandline import as_text, path, positive_int, schedule, schedule_or_0, seed, slope, thread_count
 
 STARTS = ("he", "uniform")
 OBJECTIVES = {"capacity": (capacity_objective, ("gamma", "capacity")),
@@ -87,7 +87,7 @@ def add_settings(parser, without=()):
     add("gamma", schedule_or_0)
     add("capacity", schedule_or_0, "C, in nats")
     add("beta", schedule_or_0)
-    add("data", path, "a .npz or .hdf5 of images, DeepMind's dsprites or your own (tinybvae/images.py says how they "
+    add("data", path, "a .npz or .hdf5 of images, DeepMind's dsprites or your own (tinybvae/data/images.py says how they "
         "are stored); without it, dSprites are rendered on demand")
     add("checkpoint_every", positive_int, "steps between two checkpoints", metavar="STEPS")
     add("evaluate_every", positive_int, "checkpoints between two evaluations; the last one is always evaluated",

@@ -1,4 +1,4 @@
-"""Files that survive: written whole or not at all, one process at a time, and known by their digest to be undamaged.
+"""Files that survive: written whole or not at all, and known by their digest to be undamaged.
 
 The first 512 bytes of an HDF5 file written here hold, as text, the SHA-256 of the rest, which is plain HDF5 (a "user
 block": any HDF5 tool opens the file). HDF5 itself neither notices flipped bits nor survives all of them.
@@ -8,16 +8,8 @@ import errno
 import hashlib
 import os
 import secrets
-import sys
-import warnings
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    import msvcrt
-    fcntl = None
 
 USER_BLOCK = 512  # bytes
 OPEN = USER_BLOCK + 20  # where HDF5 marks a file that somebody has open for writing, or had when he was killed
@@ -43,7 +35,7 @@ def write_atomically(path, data, keep=None):
     """Put bytes into a file so that, killed at any moment, it holds either what it held before or all of `data`.
 
     What it held before goes to the file `keep`, if there is one. Writers of one file do not disturb each other: the
-    last one wins. What a killed one leaves behind, `locked` removes.
+    last one wins. What a killed one leaves behind, `remove_halves` removes.
     """
     path = Path(path)
     temporary = _beside(path)
@@ -81,6 +73,12 @@ def _beside(path):
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
+def remove_halves(folder):
+    """Remove what killed writers left there, if no writer is at work."""
+    for left in Path(folder).glob(f".*.{16 * '[0-9a-f]'}.tmp"):
+        left.unlink()
+
+
 def _link(path, other):
     """Give a file a second name, `other`, whatever had that before; or only that one, where a file cannot have two."""
     second = _beside(other)
@@ -92,28 +90,3 @@ def _link(path, other):
             os.replace(path, other)
     finally:
         second.unlink(missing_ok=True)  # it is still there if `other` was a name of the same file already
-
-
-@contextmanager
-def locked(folder):
-    """Keep other processes out meanwhile: there it raises ValueError. A process that dies leaves no lock behind, but
-    perhaps half a file, which is removed here."""
-    ways = [(folder, os.O_RDONLY), (Path(folder) / ".lock", os.O_RDWR | os.O_CREAT)]  # NFS locks what is open to write
-    with ExitStack() as opened:
-        for path, how in ways if fcntl else ways[1:]:
-            file = os.open(path, how)
-            opened.callback(os.close, file)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) if fcntl else msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-                break
-            except OSError as error:
-                if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                    raise ValueError(f"{folder}: another run is at work there: give another folder, or wait") from error
-        else:
-            try:
-                warnings.warn(f"{folder}: this file system knows no locks: see that no second run is at work there")
-            except UserWarning as warning:  # whoever makes errors of warnings does not mean this one
-                print(warning, file=sys.stderr)
-        for left in Path(folder).glob(f".*.{16 * '[0-9a-f]'}.tmp"):
-            left.unlink()
-        yield

@@ -1,0 +1,7 @@
+"""The data: dSprites as a function of its factors (`sprites`, `dsprites`), and files of images, DeepMind's or your own."""
+
+from tinybvae.data.dsprites import DSprites, load_data
+from tinybvae.data.images import Images
+from tinybvae.data.sprites import render
+
+__all__ = ["DSprites", "Images", "load_data", "render"]
