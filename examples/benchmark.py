@@ -20,7 +20,7 @@ import numba
 import numpy as np
 
 import tinybvae as tb
-from tinybvae import kernels
+from tinybvae.convolution import conv2d, conv2d_transpose, conv2d_weight
 from tinybvae.data.files import write_atomically
 from tinybvae.kernels.threads import set_num_threads
 from tinybvae.report.figures import Figure, bare, png
@@ -163,8 +163,8 @@ def time_kernels(threads, rounds):
     rng = np.random.default_rng(0)
     big, w, small = (rng.standard_normal(shape, np.float32)
                      for shape in ((64, 32, 32, 32), (4, 4, 32, 32), (64, 16, 16, 32)))
-    calls = {"conv2d": lambda: kernels.conv2d(big, w), "conv2d_transpose": lambda: kernels.conv2d_transpose(small, w),
-             "conv2d_weight": lambda: kernels.conv2d_weight(big, small)}
+    calls = {"conv2d": lambda: conv2d(big, w), "conv2d_transpose": lambda: conv2d_transpose(small, w),
+             "conv2d_weight": lambda: conv2d_weight(big, small)}
     seconds = take_turns([*calls.values()], rounds)
     return [(name, s, 2 * w.size * 64 * 16 * 16) for name, s in zip(calls, seconds)]
 

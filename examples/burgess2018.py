@@ -14,7 +14,6 @@ from tinybvae.runs.commandline import progress
 from tinybvae.runs.experiment import reproduce
 from tinybvae.runs.folder import trained
 
-
 # Section 4.2, comparing disentangling in β-VAE and VAE: a Gaussian blob, of which only the place varies.
 
 class Blobs:

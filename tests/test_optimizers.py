@@ -31,14 +31,6 @@ def test_adam_first_step_is_the_rate():
     np.testing.assert_allclose(p, -.1 * np.sign(g), rtol=1e-4)
 
 
-def test_adam_forgets_a_dead_unit():
-    adam = tb.Adam({"p": np.ones(100, np.float32)})
-    adam.update({"p": np.random.default_rng(0).standard_normal(100, np.float32)})
-    for _ in range(999):
-        adam.update({"p": np.zeros(100, np.float32)})
-    assert (adam.moments["m"]["p"] == 0).all() and (adam.moments["v"]["p"] > 0).all()
-
-
 def test_adagrad():
     p, v, wanted = np.ones(2), 0., 1.
     adagrad = tb.Adagrad({"p": p}, learning_rate=.1)

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="a minute a run
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
 from train_dsprites import main  # noqa: E402
+
 COMMAND = [sys.executable, str(ROOT / "examples/train_dsprites.py")]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning"}
 NOTEBOOK = {"MPLBACKEND": "module://none_such.backend_inline", "NUMBA_THREADING_LAYER": "tbb", "PYTHONOPTIMIZE": "2",

@@ -1,4 +1,4 @@
-"""The three loops of a strided convolution, plainly: what the network computes, and what its fast `kernels` must equal.
+"""The three loops of a strided convolution, plainly. `kernels` has a fast twin of each, which runs when it is called.
 
 Every convolution of Burgess's network is 4×4, stride 2, padding 1: it halves an image, its transpose doubles one. Let
 `padded` be images `big` with one pixel of zeros around each, and p, q = 0 … 3:
@@ -31,12 +31,16 @@ bias, one number a channel, whose derivative is the sum of dy over images and pi
 
 import numpy as np
 
+from tinybvae import kernels
+from tinybvae.kernels import accelerated
+
 
 def pad(big):
     """Surround each image with one pixel of zeros: (N, 2H, 2W, C) -> (N, 2H+2, 2W+2, C)."""
     return np.pad(big, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
+@accelerated(kernels.conv2d)
 def conv2d(big, w, bias=0):
     """small[n,i,j,o] = bias[o] + Σ_pqc padded[n,2i+p,2j+q,c] · w[p,q,c,o]"""
     N, H, W, O = len(big), big.shape[1] // 2, big.shape[2] // 2, w.shape[3]
@@ -46,6 +50,7 @@ def conv2d(big, w, bias=0):
     return small
 
 
+@accelerated(kernels.conv2d_transpose)
 def conv2d_transpose(small, w, bias=0):
     """padded[n,2i+p,2j+q,c] += Σ_o small[n,i,j,o] · w[p,q,c,o] over all i, j, p, q; big is that without its border"""
     N, H, W, C = *small.shape[:3], w.shape[2]
@@ -55,6 +60,7 @@ def conv2d_transpose(small, w, bias=0):
     return padded[:, 1:-1, 1:-1].copy()
 
 
+@accelerated(kernels.conv2d_weight)
 def conv2d_weight(big, small):
     """w[p,q,c,o] = Σ_nij padded[n,2i+p,2j+q,c] · small[n,i,j,o]"""
     H, W, C, O = *small.shape[1:3], big.shape[3], small.shape[3]
@@ -62,3 +68,9 @@ def conv2d_weight(big, small):
     for p, q in np.ndindex(4, 4):
         w[p, q] = np.tensordot(padded[:, p:p + 2 * H:2, q:q + 2 * W:2], small, ([0, 1, 2], [0, 1, 2]))
     return w
+
+
+@accelerated(kernels.sum_pixels)
+def sum_pixels(y):
+    """Σ y[n,i,j,o] over n, i and j: what a bias adds to each pixel, its derivative sums up"""
+    return y.sum(axis=(0, 1, 2))

@@ -9,8 +9,9 @@ from collections import defaultdict
 
 import numpy as np
 
-# Fast twins of the functions in `convolution` and `kernels.plain`.
-from tinybvae.kernels import conv2d, conv2d_transpose, conv2d_weight, matmul, relu, relu_backward, sum_pixels
+from tinybvae import kernels
+from tinybvae.convolution import conv2d, conv2d_transpose, conv2d_weight, sum_pixels
+from tinybvae.kernels import accelerated
 from tinybvae.kernels.arrays import Arrays
 
 BATCH = 64  # examples that `Sequential.infer` has in memory at a time
@@ -48,6 +49,12 @@ def _require_shape(layer, x, *axes, N=None):
         raise ValueError(f"{type(layer).__name__} takes arrays of shape ({N or 'N'}, {wanted}), not {x.shape}")
 
 
+@accelerated(kernels.matmul)
+def matmul(a, b):
+    """c[m,n] = Σ_k a[m,k] b[k,n]"""
+    return a @ b
+
+
 class Linear(Layer):
     """y = x W + b, that is y[n,o] = Σᵢ x[n,i] W[i,o] + b[o].  x (N, inputs), W (inputs, outputs), y (N, outputs)."""
 
@@ -73,6 +80,22 @@ class Linear(Layer):
         self.gradients["weight"] = matmul(self.x.T, dy)
         self.gradients["bias"] = dy.sum(axis=0)
         return matmul(dy, self.parameters["weight"].T) if self.input_grad else None
+
+
+@accelerated(kernels.relu)
+def relu(x, negative_slope, y=None):
+    """y = x where x > 0, else negative_slope · x; a new array, unless one is given, which may be x."""
+    y = np.empty_like(x) if y is None else y
+    y[...] = np.where(x > 0, x, negative_slope * x)
+    return y
+
+
+@accelerated(kernels.relu_backward)
+def relu_backward(dy, y, negative_slope, dx=None):
+    """dx = dy where y > 0, else negative_slope · dy; a new array, unless one is given, which may be dy."""
+    dx = np.empty_like(dy) if dx is None else dx
+    dx[...] = np.where(y > 0, dy, negative_slope * dy)
+    return dx
 
 
 class ReLU(Layer):

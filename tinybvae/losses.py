@@ -9,9 +9,9 @@ from functools import partial
 
 import numpy as np
 
+from tinybvae import kernels
+from tinybvae.kernels import accelerated
 from tinybvae.kernels.arrays import require_one_shape, require_pixels
-from tinybvae.kernels.memory import empty
-from tinybvae.kernels.threads import SLICES, next_slice, parallel, part
 from tinybvae.schedule import as_schedule, value_at
 
 
@@ -22,6 +22,7 @@ def sigmoid(logits):
     return np.where(logits >= 0, 1, e) / (1 + e)
 
 
+@accelerated(kernels.bernoulli_nll)
 @np.errstate(under="ignore")
 def bernoulli_nll(logits, images):
     """Negative log-likelihood of the images in nats, and dlogits.
@@ -32,39 +33,14 @@ def bernoulli_nll(logits, images):
 
         its negative is log(1 + eˡ) − x l,  and the derivative of that by l is p − x
 
-    (Kingma and Welling 2014, appendix C.1); both are divided by N for the batch's mean. Computed as
-    log(1 + eˡ) = max(l, 0) + log(1 + e^−|l|), which cannot overflow. Raises ValueError for pixels outside 0 … 1.
+    (Kingma and Welling 2014, appendix C.1); both are divided by N for the batch's mean. `logaddexp` computes
+    log(1 + eˡ) as max(l, 0) + log(1 + e^−|l|), which cannot overflow. Raises ValueError for pixels outside 0 … 1.
     """
     require_one_shape(logits, images)
-    l, x, N = logits.reshape(-1), images.reshape(-1), len(images)
-    e, nll, dlogits = (empty(l.shape, l.dtype) for _ in range(3))
-    np.exp(np.negative(np.abs(l, out=e), out=e), out=e)
-    np.log1p(e, out=nll)
-    outside = np.zeros(SLICES, np.intp)
-    _nll_and_dlogits(l, x, e, nll, dlogits, outside, N)
-    if outside.any():
-        require_pixels(images)
-    return nll.sum(dtype=np.float64) / N, dlogits.reshape(logits.shape)
-
-
-@parallel
-def _nll_and_dlogits(work, l, x, e, nll, dlogits, outside, N):
-    """nll: a pixel's log(1 + eˡ) − x l, from e = e^−|l| and nll = log(1 + e) before; dlogits: (p − x) / N.
-
-    outside: how many pixels of a slice lie outside 0 … 1. Below 1e-20, e counts as 0, lest the backward pass multiply
-    subnormal numbers, which is slow (kernels/README.md).
-    """
-    s = next_slice(work)
-    while s >= 0:
-        ls, xs, es, nlls, ds = part(l, s), part(x, s), part(e, s), part(nll, s), part(dlogits, s)
-        count = 0
-        for i in range(len(ls)):
-            count += not 0 <= xs[i] <= 1
-            nlls[i] += max(ls[i], 0) - xs[i] * ls[i]
-            ei = es[i] if es[i] > 1e-20 else 0
-            ds[i] = ((1 if ls[i] >= 0 else ei) / (1 + ei) - xs[i]) / N
-        outside[s] = count
-        s = next_slice(work)
+    require_pixels(images)
+    N = len(images)
+    nll = np.logaddexp(0, logits) - images * logits
+    return nll.sum(dtype=np.float64) / N, (sigmoid(logits) - images) / N
 
 
 @np.errstate(under="ignore")

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tinybvae.kernels.threads import next_slice, parallel, part
+from tinybvae import kernels
+from tinybvae.kernels import accelerated
 from tinybvae.schedule import as_schedule, value_at
 
 
@@ -42,6 +43,18 @@ class Optimizer:
         return value_at(self.settings[setting], self.t)
 
 
+@accelerated(kernels.adam)
+def adam(p, g, m, v, rate, beta1, beta2, eps, t):
+    """m ← β₁ m + (1 − β₁) g;  v ← β₂ v + (1 − β₂) g²;  p ← p − rate · m̂ / (√v̂ + eps), in place, for the t-th time
+
+    m and v are running means of g and g²; m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) take away the pull of the zeros
+    that they start from.
+    """
+    m += (1 - beta1) * (g - m)
+    v += (1 - beta2) * (g * g - v)
+    p -= rate * (m / (1 - beta1 ** t)) / (np.sqrt(v / (1 - beta2 ** t)) + eps)
+
+
 class Adam(Optimizer):
     """Kingma and Ba 2015, algorithm 1. Raises ValueError unless rate and eps > 0 and 0 ≤ β₁, β₂ < 1."""
 
@@ -49,31 +62,19 @@ class Adam(Optimizer):
         super().__init__(parameters, ("m", "v"), learning_rate, eps, beta1=beta1, beta2=beta2)
 
     def update(self, gradients):
-        """m ← β₁ m + (1 − β₁) g;  v ← β₂ v + (1 − β₂) g²;  θ ← θ − α · m̂ / (√v̂ + eps)
-
-        m and v are running means of g and g²; m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) take away the pull of the
-        zeros that they start from.
-        """
+        """`adam`, of each parameter."""
         arrays = self._flat(gradients)
         rate, eps, beta1, beta2 = map(self.now, ("learning_rate", "eps", "beta1", "beta2"))
         self.t += 1
-        m_rate, v_rate = 1 - beta1, 1 - beta2
-        p_rate, v_scale = rate / (1 - beta1 ** self.t), 1 / (1 - beta2 ** self.t)
         for p, g, m, v in arrays:
-            _adam(p, g, m, v, *map(p.dtype.type, (m_rate, v_rate, p_rate, v_scale, eps)))
+            adam(p, g, m, v, rate, beta1, beta2, eps, self.t)
 
 
-@parallel
-def _adam(work, p, g, m, v, m_rate, v_rate, p_rate, v_scale, eps):
-    s = next_slice(work)
-    while s >= 0:
-        ps, gs, ms, vs = part(p, s), part(g, s), part(m, s), part(v, s)
-        for i in range(len(ps)):
-            ms[i] += m_rate * (gs[i] - ms[i])
-            ms[i] *= abs(ms[i]) > 1e-30  # a dead unit's m would stay subnormal, which is slow (kernels/README.md)
-            vs[i] += v_rate * (gs[i] * gs[i] - vs[i])
-            ps[i] -= p_rate * ms[i] / (np.sqrt(v_scale * vs[i]) + eps)
-        s = next_slice(work)
+@accelerated(kernels.adagrad)
+def adagrad(p, g, v, rate, eps):
+    """v ← v + g²;  p ← p − rate · g / (√v + eps), in place"""
+    v += g * g
+    p -= rate * g / (np.sqrt(v) + eps)
 
 
 class Adagrad(Optimizer):
@@ -83,20 +84,9 @@ class Adagrad(Optimizer):
         super().__init__(parameters, ("v",), learning_rate, eps)
 
     def update(self, gradients):
-        """v ← v + g²;  θ ← θ − α · g / (√v + eps)"""
+        """`adagrad`, of each parameter."""
         arrays = self._flat(gradients)
         rate, eps = map(self.now, ("learning_rate", "eps"))
         self.t += 1
         for p, g, v in arrays:
-            _adagrad(p, g, v, *map(p.dtype.type, (rate, eps)))
-
-
-@parallel
-def _adagrad(work, p, g, v, rate, eps):
-    s = next_slice(work)
-    while s >= 0:
-        ps, gs, vs = part(p, s), part(g, s), part(v, s)
-        for i in range(len(ps)):
-            vs[i] += gs[i] * gs[i]
-            ps[i] -= rate * gs[i] / (np.sqrt(vs[i]) + eps)
-        s = next_slice(work)
+            adagrad(p, g, v, rate, eps)

@@ -14,8 +14,8 @@ pixels beside DeepMind's.
 
 import numpy as np
 
-from tinybvae.kernels.compiler import jit
-from tinybvae.kernels.threads import indices, next_slice, parallel
+from tinybvae import kernels
+from tinybvae.kernels import accelerated
 
 FACTOR_NAMES = ("shape", "scale", "orientation", "position_x", "position_y")
 FACTOR_VALUES = (np.arange(1.0, 4.0), np.linspace(.5, 1, 6), np.linspace(0, 2 * np.pi, 40),
@@ -55,50 +55,23 @@ def heart(vertices=150, lift=.075):
 OUTLINES = (square(), ellipse(), heart())
 
 
-@jit
-def _fill(outline, scale, orientation, x, y, image):
-    """Fill an outline, scaled, turned and with its centre at pixel (x, y), in an image of zeros.
+@accelerated(kernels.fill)
+def fill(outlines, shape, scale, orientation, x, y, grid, size):
+    """float32 (N, size, size): 1 inside of outlines[shape], scaled, turned, with its centre at pixel (x, y), else 0.
 
-    Scan conversion: a pixel is inside if an odd number of edges cross its row at its centre or left of it. Each
-    crossing is noted in the first pixel that it counts for; a running exclusive-or along the row then fills. An edge
-    crosses the rows from its upper end, excluded, to its lower end, included. Vertices are multiples of 1/256: within
-    100,000 pixels of the image, all is exact up to the one division.
+    Vertices are rounded to multiples of 1/grid. A pixel is inside if an odd number of edges cross its row at its centre
+    or left of it. An edge crosses the rows from its upper end, excluded, to its lower end, included. Within 100,000
+    pixels of the image all is exact, up to the one division.
     """
-    cosine, sine = scale * np.cos(orientation), scale * np.sin(orientation)
-    rows, columns = image.shape
-    top, bottom, left, right = rows, 0, columns, 0
-    xa = ya = 0.0
-    for vertex in range(-1, len(outline)):  # from the last one all the way round
-        u, v = outline[vertex]
-        xb = np.rint(GRID * (x + cosine * u + sine * v)) / GRID
-        yb = np.rint(GRID * (y - sine * u + cosine * v)) / GRID
-        if vertex >= 0:
-            low, high = max(0, int(np.floor(min(ya, yb))) + 1), min(rows, int(np.floor(max(ya, yb))) + 1)
-            for row in range(low, high):
-                column = max(0, int(np.ceil((xa * (yb - ya) + (row - ya) * (xb - xa)) / (yb - ya))))
-                if column < columns:
-                    image[row, column] = 1 - image[row, column]
-                left, right = min(left, column), max(right, column)
-            top, bottom = min(top, low), max(bottom, high)
-        xa, ya = xb, yb
-    for row in range(top, bottom):
-        inside = 0.0
-        for column in range(left, min(right + 1, columns)):
-            inside = abs(inside - image[row, column])
-            image[row, column] = inside
-
-
-@parallel
-def _render(work, outlines, shape, scale, orientation, x, y, images):
-    rows, columns = images.shape[1:]
-    s = next_slice(work)
-    while s >= 0:
-        for n in indices(len(shape), s):
-            images[n] = 0
-            # The centre keeps a quarter of the image from its borders, and pixels' centres are whole numbers.
-            centre_x, centre_y = columns * (.25 + .5 * x[n]) - .5, rows * (.25 + .5 * y[n]) - .5
-            _fill(outlines[shape[n]], scale[n], orientation[n], centre_x, centre_y, images[n])
-        s = next_slice(work)
+    images = np.zeros((len(shape), size, size), bool)
+    for n, inside in enumerate(images):
+        cosine, sine = scale[n] * np.cos(orientation[n]), scale[n] * np.sin(orientation[n])
+        u, v = outlines[shape[n]].T
+        vertices = np.rint(grid * np.stack([x[n] + cosine * u + sine * v, y[n] - sine * u + cosine * v], axis=1)) / grid
+        for (xa, ya), (xb, yb) in zip(np.roll(vertices, 1, axis=0), vertices):
+            for row in range(max(0, int(np.floor(min(ya, yb))) + 1), min(size, int(np.floor(max(ya, yb))) + 1)):
+                inside[row] ^= np.arange(size) >= (xa * (yb - ya) + (row - ya) * (xb - xa)) / (yb - ya)
+    return images.astype(np.float32)
 
 
 def alike(classes):
@@ -125,6 +98,7 @@ def render(shape, scale, orientation, x, y):
     shape, *real = factors.astype(np.float64)
     if not np.isin(shape, range(len(SHAPES))).all():
         raise ValueError(f"shape must be 0, 1 or 2 ({', '.join(SHAPES)})")
-    images = np.empty((len(shape), SIZE, SIZE), np.float32)
-    _render(OUTLINES, shape.astype(np.int64), *real, images)
-    return images[..., None]
+    scale, orientation, x, y = real
+    # The centre keeps a quarter of the image from its borders, and pixels' centres are whole numbers.
+    x, y = SIZE * (.25 + .5 * x) - .5, SIZE * (.25 + .5 * y) - .5
+    return fill(OUTLINES, shape.astype(np.int64), scale, orientation, x, y, GRID, SIZE)[..., None]

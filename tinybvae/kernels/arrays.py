@@ -58,3 +58,10 @@ def require_pixels(images):
     """Raise ValueError for pixels outside 0 … 1."""
     if images.size and not (0 <= images.min() and images.max() <= 1):
         raise ValueError(f"pixels must lie in 0 … 1, not in {images.min():g} … {images.max():g}")
+
+
+def require_fit(a, b, fit):
+    """Raise ValueError unless they fit, as the caller says, and the dtypes are one: compiled code does not check."""
+    if not fit or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64):
+        raise ValueError(f"arrays must fit together, be both float32 or both float64, and contiguous where written to, "
+                         f"not {a.dtype} of {a.shape} and {b.dtype} of {b.shape}")

@@ -169,10 +169,3 @@ def _after_fork():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=_after_fork)
-
-if numba.config.DISABLE_JIT:  # one thread, to step through with a debugger
-    def next_slice(work):  # noqa: F811
-        return next(work, -1)
-
-    def parallel(function):  # noqa: F811
-        return lambda *arguments: function(iter(range(SLICES)), *arguments)

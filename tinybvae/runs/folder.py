@@ -12,8 +12,8 @@ from tinybvae.runs.checkpoint import OPTIMIZERS, Run, before, load, newest_of, r
 from tinybvae.runs.commandline import as_text, say
 from tinybvae.runs.locks import locked
 from tinybvae.runs.settings import LATER, MAY_CHANGE, OBJECTIVES, PRESETS, configure, merged, objective_of
-from tinybvae.schedule import changed
 from tinybvae.runs.training import train
+from tinybvae.schedule import changed
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",

@@ -1,0 +1,77 @@
+"""The three loops of a strided convolution, fast: by fewer products (`winograd`), or from patches of an image (`im2col`)."""
+
+import numpy as np
+
+from tinybvae.kernels import im2col, winograd
+from tinybvae.kernels.arrays import require_fit
+from tinybvae.kernels.gemm import VECTOR, whole_tiles, whole_vectors, with_zeros
+from tinybvae.kernels.memory import empty
+from tinybvae.kernels.threads import SLICES
+
+
+def _is_fast(H, W, C, O, dtype):
+    """Whether `winograd` takes them: height and width in fours, channels in whole vectors."""
+    lanes = VECTOR // dtype.itemsize
+    return H % 4 == W % 4 == 2 * C % lanes == O % lanes == 0
+
+
+def _columns_first(w):
+    """(4, 4, C, O) -> (16·C, O), in the order of `im2col`."""
+    return w.transpose(1, 0, 2, 3).reshape(-1, w.shape[3])
+
+
+def _taps(w):
+    """(4, 4, C, O) -> (4, 4·C, O): 2×2 taps, and for each 4·C channels, in the order of `winograd`."""
+    return _pairs(w).reshape(4, -1, w.shape[3])
+
+
+def _pairs(w):
+    """w (4, 4, C, O), rows p = 2a + s and columns q = 2b + t, from the order (a, s, b, t) to (a, b, s, t), or back."""
+    return w.reshape(2, 2, 2, 2, *w.shape[2:]).transpose(0, 2, 1, 3, 4, 5)
+
+
+def conv2d(big, w, bias=0):
+    """small (N, H, W, O) from big (N, 2H, 2W, C), w (4, 4, C, O) and bias (O,)."""
+    (N, H2, W2, C), O = big.shape, w.shape[-1]
+    H, W = H2 // 2, W2 // 2
+    require_fit(big, w, w.shape == (4, 4, C, O) and H2 % 2 == W2 % 2 == 0)
+    bias = np.full(O, bias, w.dtype)
+    rows = np.ascontiguousarray(big).reshape(N, H2, W2 * C)
+    if _is_fast(H, W, C, O, big.dtype):
+        small = empty((N, H, W, O), big.dtype)
+        winograd.conv2d(rows, _taps(w), bias, small.reshape(N * H, W, O))
+        return small
+    w = whole_vectors(_columns_first(w))
+    small = empty((N, H, whole_tiles(W), w.shape[1]), big.dtype)
+    im2col.conv2d(rows, w, bias, small)
+    return np.ascontiguousarray(small[:, :, :W, :O])
+
+
+def conv2d_transpose(small, w, bias=0):
+    """big (N, 2H, 2W, C) from small (N, H, W, O), w (4, 4, C, O) and bias (C,)."""
+    (N, H, W, O), C = small.shape, w.shape[-2]
+    require_fit(small, w, w.shape == (4, 4, C, O))
+    bias = np.full((2 * W, C), bias, w.dtype).reshape(-1)
+    big = empty((N, 2 * H, 2 * W * C), small.dtype)
+    if _is_fast(H, W, C, O, small.dtype):
+        small = np.ascontiguousarray(small).reshape(N * H, W, O)
+        winograd.conv2d_transpose(small, np.ascontiguousarray(_taps(w).swapaxes(1, 2)), bias, big)
+    else:
+        small = with_zeros(small, (N, H, whole_tiles(W), O))
+        im2col.conv2d_transpose(small, whole_vectors(w.reshape(-1, O).T), bias, big, C)
+    return big.reshape(N, 2 * H, 2 * W, C)
+
+
+def conv2d_weight(big, small):
+    """w (4, 4, C, O) from big (N, 2H, 2W, C) and small (N, H, W, O)."""
+    (N, H, W, O), C = small.shape, big.shape[3]
+    require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
+    rows = np.ascontiguousarray(big).reshape(N, 2 * H, 2 * W * C)
+    if _is_fast(H, W, C, O, small.dtype):
+        slices = empty((SLICES, whole_tiles(4), 4 * C * O), big.dtype)
+        winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), slices)
+        return _pairs(slices[:, :4].sum(axis=0).reshape(4, 4, C, O)).reshape(4, 4, C, O)
+    small = whole_vectors(small)
+    slices = empty((SLICES, 16 * C, small.shape[3]), big.dtype)
+    im2col.conv2d_weight(rows, small, slices)
+    return slices.sum(axis=0)[:, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
