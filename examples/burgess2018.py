@@ -127,11 +127,11 @@ def learn_generator(sprites, index, steps, shown, rng):
         batch = rng.integers(len(sprites), size=64)
         noise = rng.standard_normal((64, 8)).astype(np.float32)
         mean, logvar = encode(batch)
-        logits = model.decoder.forward(tb.reparameterize(mean, logvar, noise))
-        reconstruction, dlogits = tb.bernoulli_nll(logits, sprites.images(batch))
+        output = model.decoder.forward(tb.reparameterize(mean, logvar, noise))
+        reconstruction, doutput = model.likelihood.nll(output, sprites.images(batch))
         kl, dmean_kl, dlogvar_kl = tb.gaussian_kl(mean, logvar)
-        _, slope = objective(kl.sum(), step)
-        dmean_z, dlogvar_z = tb.reparameterize_backward(model.decoder.backward(dlogits), logvar, noise)
+        _, slope = objective(kl, step)
+        dmean_z, dlogvar_z = tb.reparameterize_backward(model.decoder.backward(doutput), logvar, noise)
         noisy.backward(dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl)
         adam.update({name: model.gradients[name] for name in parameters})
         noisy_adam.update(noisy.gradients)
@@ -139,7 +139,7 @@ def learn_generator(sprites, index, steps, shown, rng):
         if step in shown:
             mean, logvar = encode(index)
             noise = np.random.default_rng(1).standard_normal(mean.shape)
-            pictures.append(tb.sigmoid(model.decode(tb.reparameterize(mean, logvar, noise))))
+            pictures.append(model.likelihood.picture(model.decode(tb.reparameterize(mean, logvar, noise))))
     return pictures, curves
 
 
@@ -222,7 +222,7 @@ def figure4(out, quick):
     images = sprites.images(rng.integers(len(sprites), size=11))
     mean, _ = model.encode(images)
     write_atomically(out / "figure4_reconstructions.png", figures.mosaic(
-        [images, tb.sigmoid(model.decode(mean))], ["images", "reconstructions"],
+        [images, model.likelihood.picture(model.decode(mean))], ["images", "reconstructions"],
         title=f"What is drawn from {kl.sum():.1f} nats, in {(kl >= UNUSED).sum()} latents"))
     write_atomically(out / "figure4_traversals.png", figures.traversals(
         model, mean[0], order, [f"z{z} {named[z][0]}\n{kl[z]:.2f} nats" for z in order]))

@@ -7,6 +7,7 @@ import tinybvae as tb
 from tinybvae.data.files import write_atomically
 from tinybvae.metrics import losses
 from tinybvae.report import dead_text
+from tinybvae.report.page import at_least
 from tinybvae.runs.commandline import Parser, path, say
 from tinybvae.runs.folder import data_of
 
@@ -30,14 +31,16 @@ def main():
         left_out = tb.metrics.notes(encoded[0], tb.metrics.factors_of(sprites)[0])
         scores = tb.metrics.evaluate(model, sprites, encoded)
         found, units = losses(model, sprites), tb.metrics.dead_units(model, sprites)
-        write_atomically(out, json.dumps({**scores, **found, "dead_units": units, "left_out": left_out,
+        least = tb.metrics.least_loss(model, sprites)
+        write_atomically(out, json.dumps({**scores, **found, "least": least, "dead_units": units, "left_out": left_out,
                                           "looked_at": looked_at}, indent=1).encode())
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
     say(looked_at)
     for name, score in scores.items():
         say(f"{tb.metrics.NAMES[name]:10} {score:.3f}")
-    say(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats" for name, nats in found.items()))
+    say(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats{at_least(least) * (name == 'reconstruction')}"
+                  for name, nats in found.items()))
     say(dead_text(units))
     for line in left_out:
         say(line)

@@ -168,7 +168,7 @@ def held_out(out, quick):
     found, rows, labels = {}, [pictured], ["never shown"]
     for name, model in models.items():
         found[name] = {part: round(nats_of_means(model, sprites, index), 1) for part, index in parts.items()}
-        rows.append(tb.sigmoid(model.decode(model.encode(pictured)[0])))
+        rows.append(model.likelihood.picture(model.decode(model.encode(pictured)[0])))
         labels.append(f"{name}\n{next(iter(found[name].values()))} nats")
     write_atomically(out / "held_out.png", figures.mosaic(
         rows, labels, title="Hearts in the lower right quarter, of models that never saw one there"))
@@ -178,7 +178,7 @@ def held_out(out, quick):
 def nats_of_means(model, sprites, index):
     """Reconstruction loss of the images with this index (N,), from their posterior means."""
     batches = [sprites.images(part) for part in np.array_split(index, -(-len(index) // 100))]
-    nats = [tb.bernoulli_nll(model.decode(model.encode(images)[0]), images)[0] * len(images) for images in batches]
+    nats = [model.likelihood.nll(model.decode(model.encode(images)[0]), images)[0] * len(images) for images in batches]
     return float(sum(nats) / len(index))
 
 

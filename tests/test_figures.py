@@ -15,6 +15,8 @@ MEAN = np.array([.5, -1., 2.])
 class Mirror:
     """Three latents, seen in images of 4×30 pixels: latent d is the logit of columns 10·d to 10·d + 9."""
 
+    likelihood = tb.bernoulli
+
     def encode(self, images):
         mean = np.log(images[:, 0, ::10, 0] / (1 - images[:, 0, ::10, 0]))
         return mean, np.zeros_like(mean)

@@ -160,7 +160,7 @@ def test_a_chain_knows_where_a_relu_may_work_in_place():
         behind_reshape=tb.ReLU())
 
     def in_place():
-        return [name for name, (_, how) in zip(chain.layers, chain._chain()) if how]
+        return [name for name, (_, how) in zip(chain.layers, chain.in_place()) if how]
 
     assert in_place() == ["inner"]
     x, dy = np.random.default_rng(1).standard_normal((3, 4)), np.random.default_rng(2).standard_normal((3, 2, 2))

@@ -64,7 +64,7 @@ def test_trained_goes_on_after_an_interruption(tmp_path, monkeypatch):
 
 
 def test_an_open_run_is_locked_and_saved(tmp_path):
-    with opened(tmp_path, configure(SMALL), sprites=Noise()) as (run, sprites):
+    with opened(tmp_path, configure(SMALL), data=Noise()) as (run, sprites):
         assert run.step == 0 and isinstance(sprites, Noise)
         assert same(tb.load_model(tmp_path / "checkpoint.h5"), run.model)
         with pytest.raises(ValueError, match="another run is at work there"):

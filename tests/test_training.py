@@ -44,7 +44,7 @@ def train(run, steps, checkpoint=None, every=10):
 def test_an_objective_of_ones_own(capsys):
     """Any function of the KL and the step: without a capacity there is none in the history."""
     run = fresh()
-    assert tb.train(run, SPRITES, lambda kl, step: (4 * kl, 4.0), 3, batch_size=7)
+    assert tb.train(run, SPRITES, lambda kl, step: (4 * kl.sum(), 4.0), 3, batch_size=7)
     step, total, reconstruction, kl, capacity, *_ = run.history[0]
     assert total == pytest.approx(reconstruction + 4 * kl) and np.isnan(capacity)
     assert "KL-C" not in capsys.readouterr().out
@@ -249,7 +249,7 @@ def spoilt(term):
     elif term == "gradient of decoder.conv3.bias":
         run.model.parameters["decoder.conv4.weight"][:] = 1e20
     return run, {"objective's penalty": lambda kl, step: (np.nan, 1.0),
-                 "gradient of encoder.latent.bias": lambda kl, step: (kl, np.nan)}.get(term, OBJECTIVE)
+                 "gradient of encoder.latent.bias": lambda kl, step: (kl.sum(), np.nan)}.get(term, OBJECTIVE)
 
 
 @pytest.mark.parametrize("term, cause", [

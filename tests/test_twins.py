@@ -1,4 +1,4 @@
-"""What runs is what the course says: each function that has a fast twin, and its own plain body, on the same arguments."""
+"""What runs is what the course says: functions that have a fast twin, and their own plain bodies, compute the same."""
 
 import copy
 
@@ -102,8 +102,9 @@ def updates(moments, *settings):
 def fill(draw):
     for N in (0, 1, 37):
         scale, orientation, x, y = draw.rng.uniform([[0], [-9], [-20], [-20]], [[4], [9], [60], [60]], (4, N))
-        yield OUTLINES, draw.rng.integers(3, size=N), scale, orientation, x, y, GRID, 41
-        yield OUTLINES, draw.rng.integers(3, size=N), scale, 0 * orientation, np.rint(x), np.rint(y), 2, 41  # on centres
+        shape = draw.rng.integers(3, size=N)
+        yield OUTLINES, shape, scale, orientation, x, y, GRID, 41
+        yield OUTLINES, shape, scale, 0 * orientation, np.rint(x), np.rint(y), 2, 41  # edges through pixels' centres
 
 
 CASES = {case.__name__: case for case in (conv2d, conv2d_transpose, conv2d_weight, matmul, sum_pixels, relu,

@@ -1,10 +1,13 @@
 """tinybvae: a β-VAE from scratch, made to be read. The public names, in the order that data flows."""
 
+__version__ = "0.2.0"
+
 from tinybvae import convolution, gradcheck, metrics
 from tinybvae.data import DSprites, Images, load_data, render
 from tinybvae.layers import Conv2d, ConvTranspose2d, Layer, Linear, ReLU, Reshape, Sequential, Tanh
 from tinybvae.vae import BetaVAE, burgess2018, higgins2017, reparameterize, reparameterize_backward
-from tinybvae.losses import beta_objective, bernoulli_nll, capacity_objective, gaussian_kl, sigmoid
+from tinybvae.losses import (bernoulli, bernoulli_nll, beta_objective, capacity_objective, gaussian, gaussian_kl,
+                             sigmoid)
 from tinybvae.optimizers import Adagrad, Adam
 from tinybvae.runs import Run, load, load_model, save, train
 from tinybvae.report import write_report
@@ -13,7 +16,7 @@ __all__ = [
     "DSprites", "Images", "load_data", "render",
     "Conv2d", "ConvTranspose2d", "Layer", "Linear", "ReLU", "Reshape", "Sequential", "Tanh",
     "BetaVAE", "burgess2018", "higgins2017", "reparameterize", "reparameterize_backward",
-    "beta_objective", "bernoulli_nll", "capacity_objective", "gaussian_kl", "sigmoid",
+    "bernoulli", "bernoulli_nll", "beta_objective", "capacity_objective", "gaussian", "gaussian_kl", "sigmoid",
     "Adagrad", "Adam",
     "Run", "load", "load_model", "save",
     "train", "write_report",

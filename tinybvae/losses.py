@@ -1,11 +1,11 @@
-"""The two terms of the β-VAE's loss, and the two objectives that weigh one against the other.
+"""The two terms of the β-VAE's loss: likelihoods and KL. And the objectives that weigh one against the other.
 
 Sums over pixels and latents, means over the batch, nats everywhere. Each term returns its value together with its
-derivative, and raises ValueError unless its two arrays have one shape: images and logits (N, …), mean and logvar
-(N, D), of N ≥ 1.
+derivative, and raises ValueError unless its two arrays have one shape: images and the decoder's output (N, …), mean and
+logvar (N, D), of N ≥ 1.
 """
 
-from functools import partial
+import math
 
 import numpy as np
 
@@ -43,6 +43,68 @@ def bernoulli_nll(logits, images):
     return nll.sum(dtype=np.float64) / N, (sigmoid(logits) - images) / N
 
 
+# A likelihood p(x|z) is an object with three functions. The decoder's output (N, …) has an image's shape.
+#     nll(output, images)   its negative logarithm in nats, the batch's mean; and its derivative by the output
+#     picture(output)       the mean image, from 0 to 1
+#     least(images)         the least that nll can be for these images, in nats, the batch's mean
+
+class Bernoulli:
+    """Pixels that are black or white: the output is a logit for each. See `bernoulli_nll`.
+
+    A gray x counts as white in x of all cases. Then the least is not 0, but the entropy of such draws, which no decoder
+    can avoid: most of the loss, for photographs.
+    """
+
+    def nll(self, output, images):
+        return bernoulli_nll(output, images)
+
+    def picture(self, output):
+        return sigmoid(output)
+
+    def least(self, images):
+        """At p = x: −Σ [x log x + (1 − x) log(1 − x)]"""
+        require_pixels(images)
+        x = np.asarray(images, np.float64)
+        x, rest = x[(0 < x) & (x < 1)], len(images)
+        return float(-(x * np.log(x) + (1 - x) * np.log1p(-x)).sum() / rest)
+
+    def __repr__(self):
+        return "bernoulli"
+
+
+class Gaussian:
+    """Grays and colours: the output is the mean of a normal distribution for each pixel, of standard deviation `sigma`.
+
+    sigma weighs the reconstruction against the KL as β does: a smaller one asks for sharper pictures, at more nats.
+    Raises ValueError unless it is positive and finite.
+    """
+
+    def __init__(self, sigma):
+        self.sigma = as_schedule("sigma", sigma)
+        if isinstance(self.sigma, list):
+            raise ValueError(f"sigma must be a number, not {sigma}")
+
+    def nll(self, output, images):
+        """Σ [(x − y)² / 2σ² + log σ + ½ log 2π] over pixels x, with y their output; by y: (y − x) / σ². Both over N."""
+        require_one_shape(output, images)
+        N, difference = len(images), output - images
+        squares = float((difference ** 2).sum(dtype=np.float64)) / (2 * self.sigma ** 2)
+        return squares / N + self.least(images), difference / (self.sigma ** 2 * N)
+
+    def picture(self, output):
+        return np.clip(output, 0, 1)
+
+    def least(self, images):
+        """At y = x. Below 0 for a small sigma, as the logarithm of a density may be above."""
+        return images[0].size * (math.log(self.sigma) + math.log(2 * math.pi) / 2)
+
+    def __repr__(self):
+        return f"gaussian:{self.sigma:g}"
+
+
+bernoulli, gaussian = Bernoulli(), Gaussian
+
+
 @np.errstate(under="ignore")
 def gaussian_kl(mean, logvar):
     """The KL(q ‖ p) of each latent (D,) in nats, and the derivatives of their sum by mean and logvar.
@@ -63,38 +125,69 @@ def gaussian_kl(mean, logvar):
     return kl.sum(axis=0, dtype=np.float64) / N, mean / N, variance_minus_1 / (2 * N)
 
 
-# An objective is a function (kl, step) -> (penalty, slope): what is added to the reconstruction loss for a KL of `kl`
-# nats, and d(penalty)/d(kl), the one number by which the two backward passes differ. If it has a function
-# objective.capacity(step), the history and the curves show that C.
+# An objective is a function (kl, step) -> (penalty, slope) of the KL of each latent (D,), the batch's mean in nats. The
+# penalty is added to the reconstruction loss. The slope is its derivative by the KL of each latent (D,), or one number
+# if that is the same for all: by nothing else do two objectives differ in the backward pass. If one has a method
+# capacity(step), the history and the curves show that C. README.md has two of one's own: a β for each latent, and free
+# bits.
 
-def beta_objective(beta=4.0):
+def weighed(objective, kl, step, dtype):
+    """An objective's penalty, as a number, and its slope in arrays of this dtype.
+
+    Raises ValueError unless these are one number, and one or one for each latent.
+    """
+    penalty, slope = objective(kl.copy(), step)
+    penalty, slope = np.asarray(penalty, np.float64), np.asarray(slope, dtype)
+    if penalty.shape or slope.shape not in ((), kl.shape):
+        raise ValueError(f"an objective takes the KL of each latent, {kl.shape}, and returns a penalty, one number, as "
+                         f"4 * kl.sum() is, and its slope, one or {kl.shape}, not {penalty.shape} and {slope.shape}")
+    return float(penalty), slope
+
+
+class BetaObjective:
     """β · KL (Higgins et al. 2017, eq. 4), β a number or a schedule.
 
     With β = 1 the loss is minus the VAE's bound, with 0 that of an autoencoder whose codes are noisy. Raises ValueError
     as `as_schedule` does.
     """
-    beta = as_schedule("beta", beta, zero=True)
 
-    def objective(kl, step):
-        weight = value_at(beta, step)
-        return weight * kl, weight
+    def __init__(self, beta=4.0):
+        self.beta = as_schedule("beta", beta, zero=True)
 
-    return objective
+    def __call__(self, kl, step):
+        beta = value_at(self.beta, step)
+        return beta * np.sum(kl), beta
+
+    def __repr__(self):
+        return f"beta_objective({self.beta})"
 
 
-def capacity_objective(gamma=1000.0, capacity=((0, 0.0), (100_000, 25.0))):
+class CapacityObjective:
     """γ · |KL − C| (Burgess et al. 2018, eq. 8), γ and the capacity C, in nats, numbers or schedules.
 
     The paper's C rises evenly from 0 to 25 nats in 100,000 steps. At KL = C the slope is 0, the middle of −γ and γ.
     Eq. 8 has |KL − C| of each image; here, as in its replications, KL is the batch's mean, and its side of C decides
-    for all images. They differ: in examples/pretrained, an image is 0.4 nats off the mean, on average. Raises
-    ValueError as `as_schedule` does.
+    for all images. They differ: in examples/pretrained, an image is 0.4 nats off the mean, on average.
+
+    `width`, in nats, a number or a schedule, rounds the corner at KL = C: γ · (√((KL − C)² + width²) − width), whose
+    slope grows from 0 at C to γ some widths away. Raises ValueError as `as_schedule` does.
     """
-    gamma, capacity = as_schedule("gamma", gamma, zero=True), as_schedule("capacity", capacity, zero=True)
 
-    def objective(kl, step):
-        excess, weight = kl - objective.capacity(step), value_at(gamma, step)
-        return weight * abs(excess), weight * float(np.sign(excess))
+    def __init__(self, gamma=1000.0, capacity=((0, 0.0), (100_000, 25.0)), width=0.0):
+        self.gamma = as_schedule("gamma", gamma, zero=True)
+        self.C = as_schedule("capacity", capacity, zero=True)
+        self.width = as_schedule("width", width, zero=True)
 
-    objective.capacity = partial(value_at, capacity)
-    return objective
+    def capacity(self, step):
+        return value_at(self.C, step)
+
+    def __call__(self, kl, step):
+        gamma, width, excess = value_at(self.gamma, step), value_at(self.width, step), np.sum(kl) - self.capacity(step)
+        distance = np.hypot(excess, width)
+        return gamma * (distance - width), gamma * (excess / distance if distance else 0.0)
+
+    def __repr__(self):
+        return f"capacity_objective({self.gamma}, {self.C}, {self.width})"
+
+
+beta_objective, capacity_objective = BetaObjective, CapacityObjective

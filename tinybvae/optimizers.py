@@ -38,6 +38,10 @@ class Optimizer:
         return [[array.reshape(-1) for array in (p, gradients[name], *(m[name] for m in self.moments.values()))]
                 for name, p in self.parameters.items()]
 
+    def __repr__(self):
+        said = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        return f"{type(self).__name__}({said}) after {self.t:,} updates"
+
     def now(self, setting):
         """The value of one of `settings` for the next update."""
         return value_at(self.settings[setting], self.t)
@@ -90,3 +94,6 @@ class Adagrad(Optimizer):
         self.t += 1
         for p, g, v in arrays:
             adagrad(p, g, v, rate, eps)
+
+
+OPTIMIZERS = {optimizer.__name__: optimizer for optimizer in (Adam, Adagrad)}

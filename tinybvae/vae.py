@@ -16,7 +16,8 @@ estimates −E_q[log p(x|z)], plus an objective's penalty on the KL, which for �
 
 N batch, D latents. An architecture is a function of the number of latents, the image's shape (height, width, channels),
 the random generator that draws the weights and their dtype. It returns an encoder, from images to 2·D numbers (the
-means, then the log-variances of q(z|x)), and a decoder, from z to one logit a pixel and channel.
+means, then the log-variances of q(z|x)), and a decoder, from z to one number a pixel and channel, of which the
+likelihood p(x|z) is made: for `losses.bernoulli` a logit.
 """
 
 from typing import NamedTuple
@@ -26,7 +27,7 @@ import numpy as np
 from tinybvae.kernels.arrays import integers, require_one_shape, require_pixels
 from tinybvae.kernels.threads import alone
 from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
-from tinybvae.losses import bernoulli_nll, gaussian_kl
+from tinybvae.losses import bernoulli, gaussian_kl, weighed
 
 
 def burgess2018(latents, image_shape, rng, dtype):
@@ -135,13 +136,13 @@ class Losses(NamedTuple):
 class BetaVAE:
     """An encoder q(z|x) and a decoder p(x|z), by default Burgess's, started from `seed`.
 
-    negative_slope: of all ReLUs, see `ReLU`. Several threads may use one model: they wait for each other. Raises
-    ValueError for a number of latents below 1, an image shape that the architecture cannot take, or a slope that a ReLU
-    cannot have.
+    negative_slope: of all ReLUs, see `ReLU`. likelihood: p(x|z), `losses.bernoulli`, `losses.gaussian(sigma)` or one
+    of your own. Several threads may use one model: they wait for each other. Raises ValueError for a number of latents
+    below 1, an image shape that the architecture cannot take, a slope that a ReLU cannot have, and no likelihood.
     """
 
     def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,
-                 negative_slope=0.0):
+                 negative_slope=0.0, likelihood=bernoulli):
         latents, *image_shape = integers([latents, *image_shape], "latents and image_shape").tolist()
         image_shape = tuple(image_shape)
         if latents < 1 or len(image_shape) != 3 or min(image_shape) < 1:
@@ -155,8 +156,12 @@ class BetaVAE:
             raise ValueError(f"architecture must be a function like burgess2018, not {architecture!r}")
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, not {dtype}")
+        if not all(callable(getattr(likelihood, name, None)) for name in ("nll", "picture", "least")):
+            raise ValueError(f"likelihood must be bernoulli, gaussian(sigma) or what has their nll, picture and least, "
+                             f"not {likelihood!r}")
         self.latents, self.image_shape, self.dtype = latents, image_shape, np.dtype(dtype)
-        self.architecture, self.negative_slope = architecture, ReLU(negative_slope).negative_slope
+        self.architecture, self.likelihood = architecture, likelihood
+        self.negative_slope = ReLU(negative_slope).negative_slope
         self.encoder, self.decoder = architecture(latents, image_shape, np.random.default_rng(seed), self.dtype)
         for relu in self.relus.values():
             relu.negative_slope = self.negative_slope or relu.negative_slope
@@ -202,7 +207,7 @@ class BetaVAE:
     @alone
     @np.errstate(under="ignore")
     def decode(self, z):
-        """z (N, D) -> logits (N, height, width, channels) of p(x|z); sigmoid(logits) is the picture."""
+        """z (N, D) -> (N, height, width, channels), of which p(x|z) is made: the picture is `likelihood.picture` of it."""
         return self.decoder.infer(np.asarray(z, self.dtype))
 
     @alone
@@ -214,11 +219,11 @@ class BetaVAE:
         slope), see `losses`. Returns `Losses`, in nats. Raises ValueError for other shapes or pixels, or without an
         image.
 
-            x ──encoder──▶ μ, log σ² ─┬─▶ z = μ + σ ε ──decoder──▶ logits        L = −log p(x|z) + penalty(KL)
+            x ──encoder──▶ μ, log σ² ─┬─▶ z = μ + σ ε ──decoder──▶ output        L = −log p(x|z) + penalty(KL)
                                       └─▶ KL
 
         Here the chain rule branches: μ and log σ² reach L through z and the decoder, and through KL. With
-        slope = d(penalty)/d(KL), β for Higgins et al. and γ · sign(KL − C) for Burgess et al.,
+        slope = ∂(penalty)/∂(KL) of each latent, β for Higgins et al. and γ · sign(KL − C) for Burgess et al.,
 
             ∂L/∂μ      = dz              +  slope · μ / N
             ∂L/∂log σ² = dz · ε · σ / 2  +  slope · (σ² − 1) / 2N
@@ -231,15 +236,19 @@ class BetaVAE:
                              f"not {noise.shape} for {len(images)}")
         mean, logvar = np.split(self.encoder.forward(images), 2, axis=1)
         z = reparameterize(mean, logvar, noise)
-        logits = self.decoder.forward(z)
+        output = self.decoder.forward(z)
 
-        reconstruction, dlogits = bernoulli_nll(logits, images)
-        kl_per_latent, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)
-        kl = float(kl_per_latent.sum())
-        penalty, slope = map(float, objective(kl, step))  # NumPy's scalars would make the arrays float64
+        reconstruction, doutput = self.likelihood.nll(output, images)
+        kl, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)
+        penalty, slope = weighed(objective, kl, step, self.dtype)
 
-        dz = self.decoder.backward(dlogits)
+        dz = self.decoder.backward(np.asarray(doutput, self.dtype))
         dmean_z, dlogvar_z = reparameterize_backward(dz, logvar, noise)
         dmean, dlogvar = dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl
         self.encoder.backward(np.concatenate([dmean, dlogvar], axis=1))
-        return Losses(float(reconstruction + penalty), float(reconstruction), kl, kl_per_latent)
+        return Losses(float(reconstruction + penalty), float(reconstruction), float(kl.sum()), kl)
+
+    def __repr__(self):
+        made = f"{getattr(self.architecture, '__name__', self.architecture)}, {self.dtype}, {self.likelihood!r}"
+        return (f"BetaVAE of {self.latents} latents, for images {self.image_shape}: {made}, "
+                f"negative_slope {self.negative_slope}\nencoder: {self.encoder!r}\ndecoder: {self.decoder!r}")

@@ -1,4 +1,4 @@
-"""The data: dSprites as a function of its factors (`sprites`, `dsprites`), and files of images, DeepMind's or your own."""
+"""The data: dSprites as a function of its factors, and files of images, DeepMind's or your own."""
 
 from tinybvae.data.dsprites import DSprites, load_data
 from tinybvae.data.images import Images

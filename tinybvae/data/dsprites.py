@@ -1,7 +1,7 @@
 """dSprites as a function of its factors: 737,280 binary 64×64 images of one sprite, rendered on demand.
 
-`sprites` draws an image, and `DSprites` makes DeepMind's files look the same. `python -m tinybvae.data --write FILE.hdf5`
-writes the whole data set.
+`sprites` draws an image, and `DSprites` makes DeepMind's files look the same. `python -m tinybvae.data --write
+FILE.hdf5` writes the whole data set.
 """
 
 import math
@@ -39,6 +39,9 @@ class DSprites:
     def path(self):
         """Of the file that the images are read from; None if they are rendered."""
         return self._file.path if self._file else None
+
+    def __repr__(self):
+        return f"DSprites of {len(self):,} images, {f'from {self.path}' if self._file else 'rendered on demand'}"
 
     def __len__(self):
         return len(self._file) if self._file else math.prod(FACTOR_SIZES)

@@ -109,6 +109,10 @@ class Images:
         if self._rows is None:
             self._rows, self.binary = _Grays(blocks, np.float32 if dtype.kind == "f" else np.uint8), False
 
+    def __repr__(self):
+        factors = ", ".join(f"{name} ({size})" for name, size in zip(self.factor_names, self.factor_sizes))
+        return f"Images of {self.path}: {len(self):,} of shape {self.image_shape}, factors {factors or 'unknown'}"
+
     def __len__(self):
         return self._count
 

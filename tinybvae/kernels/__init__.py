@@ -9,5 +9,5 @@ from tinybvae.kernels.polygons import fill
 from tinybvae.kernels.products import matmul
 from tinybvae.kernels.twins import accelerated
 
-__all__ = ["accelerated", "adagrad", "adam", "bernoulli_nll", "conv2d", "conv2d_transpose", "conv2d_weight", "fill", "matmul",
-           "relu", "relu_backward", "sum_pixels"]
+__all__ = ["accelerated", "adagrad", "adam", "bernoulli_nll", "conv2d", "conv2d_transpose", "conv2d_weight", "fill",
+           "matmul", "relu", "relu_backward", "sum_pixels"]

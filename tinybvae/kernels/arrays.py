@@ -11,7 +11,10 @@ class Arrays(dict):
     Raises ValueError for other names, or fewer, unless it may grow, and for another shape or kind of numbers.
     """
 
-    may_grow = False
+    def __init__(self, arrays, may_grow=False):
+        super().__init__(arrays)
+        self.may_grow = may_grow
+
     update, setdefault = MutableMapping.update, MutableMapping.setdefault  # by __setitem__, unlike a dict's
     pop, popitem, clear = MutableMapping.pop, MutableMapping.popitem, MutableMapping.clear  # by __delitem__
 
@@ -35,7 +38,7 @@ class Arrays(dict):
         return self
 
     def __reduce__(self):
-        return Arrays, (dict(self),), vars(self)
+        return Arrays, (dict(self), self.may_grow)
 
 
 def integers(array, name):

@@ -1,4 +1,4 @@
-"""The three loops of a strided convolution, fast: by fewer products (`winograd`), or from patches of an image (`im2col`)."""
+"""The three loops of a strided convolution, fast: by fewer products (`winograd`), or from patches (`im2col`)."""
 
 import numpy as np
 

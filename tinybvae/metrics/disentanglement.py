@@ -34,9 +34,9 @@ def scores(codes, classes):
 
 
 @np.errstate(under="ignore")  # whatever the caller's is
-def evaluate(model, sprites, encoded=None):
+def evaluate(model, data, encoded=None):
     """The scores of a model's posterior means; {} if there can be none."""
-    classes, mean, _ = encoded or encode_samples(model, sprites)
+    classes, mean, _ = encoded or encode_samples(model, data)
     try:
         counted(classes)
     except ValueError:

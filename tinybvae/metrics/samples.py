@@ -7,53 +7,53 @@ import numpy as np
 from tinybvae.data import DSprites
 from tinybvae.kernels.threads import alone
 from tinybvae.layers import BATCH, switched_on
-from tinybvae.losses import bernoulli_nll, gaussian_kl
+from tinybvae.losses import gaussian_kl
 from tinybvae.vae import reparameterize
 
 NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848)  # on miyosuda/disentangled_vae's page
 
 
-def encode_samples(model, sprites, samples=10_000, seed=0, batch_size=BATCH):
+def encode_samples(model, data, samples=10_000, seed=0, batch_size=BATCH):
     """Of images drawn as `_draw` does the classes (samples, K), and mean and logvar (samples, D) of q(z|x).
 
-    Who takes them as `encoded`, and is given none, draws its own. `sprites` is a DSprites, Images, or what has all that
+    Who takes them as `encoded`, and is given none, draws its own. `data` is a DSprites, Images, or what has all that
     `images` lists; without factors, K is 0. Raises FloatingPointError if a latent is not finite, and ValueError if the
     classes are no integers, or beyond its factor_sizes.
     """
-    index = _draw(sprites, samples, seed)
+    index = _draw(data, samples, seed)
     drawn, where = np.unique(index, return_inverse=True)  # each once, in a file's order
-    batches = [model.encode(images) for images in _batches(sprites, drawn, batch_size)]
+    batches = [model.encode(images) for images in _batches(data, drawn, batch_size)]
     mean, logvar = (np.concatenate(arrays)[where] for arrays in zip(*batches))
     if not np.isfinite([mean, logvar]).all():
         raise FloatingPointError("some latents are not finite: try a lower learning rate")
-    return _classes(sprites, index), mean, logvar
+    return _classes(data, index), mean, logvar
 
 
-def _draw(sprites, samples, seed):
+def _draw(data, samples, seed):
     """The index of images drawn at random: (samples,), or fewer, if there are fewer, since none comes twice.
 
     Of a set fifty times as large, as dSprites is, one in a hundred may.
     """
-    rng, count = np.random.default_rng(seed), len(sprites)
+    rng, count = np.random.default_rng(seed), len(data)
     return rng.integers(count, size=samples) if count >= 50 * samples else rng.permutation(count)[:samples]
 
 
-def _batches(sprites, index, batch_size):
+def _batches(data, index, batch_size):
     for start in range(0, len(index), batch_size):
-        yield sprites.images(index[start:start + batch_size])
+        yield data.images(index[start:start + batch_size])
 
 
-def factors_of(sprites):
+def factors_of(data):
     """The names of its factors, () if none are known, and their sizes, () if it does not say them."""
-    names, sizes = getattr(sprites, "factor_names", None), getattr(sprites, "factor_sizes", None)
+    names, sizes = getattr(data, "factor_names", None), getattr(data, "factor_sizes", None)
     return () if names is None else tuple(names), () if sizes is None else tuple(sizes)
 
 
-def _classes(sprites, index):
-    names, sizes = factors_of(sprites)
+def _classes(data, index):
+    names, sizes = factors_of(data)
     if not names:
         return np.zeros((len(index), 0), np.int64)
-    classes = np.asarray(sprites.classes(index))
+    classes = np.asarray(data.classes(index))
     if classes.dtype.kind not in "iu" or classes.shape != (len(index), len(names)):
         raise ValueError(f"classes must be integers of shape ({len(index)}, {len(names)}), a column for each of "
                          f"{', '.join(names)}, not {classes.dtype} of {classes.shape}")
@@ -62,23 +62,30 @@ def _classes(sprites, index):
     return classes
 
 
-def losses(model, sprites, samples=10_000, batch_size=50):
+def losses(model, data, samples=10_000, batch_size=50):
     """In nats: reconstruction loss, from one z an image, and KL, of images drawn with replacement; NINE from means."""
     rng, sums = np.random.default_rng(0), np.zeros(2)
     for _ in range(samples // batch_size):
-        images = sprites.images(rng.integers(len(sprites), size=batch_size))
+        images = data.images(rng.integers(len(data), size=batch_size))
         mean, logvar = model.encode(images)
         z = reparameterize(mean, logvar, rng.standard_normal(mean.shape))
-        reconstruction, _ = bernoulli_nll(model.decode(z), images)
+        reconstruction, _ = model.likelihood.nll(model.decode(z), images)
         sums += reconstruction, gaussian_kl(mean, logvar)[0].sum()
     found = dict(zip(("reconstruction", "kl"), sums / (samples // batch_size)))
-    if isinstance(sprites, DSprites) and len(sprites) == len(DSprites()):  # not a file with a part of them
-        images = sprites.images(np.array(NINE))
-        found["nine_images"] = bernoulli_nll(model.decode(model.encode(images)[0]), images)[0]
+    if isinstance(data, DSprites) and len(data) == len(DSprites()):  # not a file with a part of them
+        images = data.images(np.array(NINE))
+        found["nine_images"] = model.likelihood.nll(model.decode(model.encode(images)[0]), images)[0]
     return found
 
 
-def dead_units(model, sprites, samples=2000, seed=0, batch_size=BATCH):
+def least_loss(model, data, samples=2000, seed=0, batch_size=BATCH):
+    """In nats: the least that the reconstruction loss can be, of images drawn as `_draw` does, in the mean."""
+    index = np.unique(_draw(data, samples, seed))
+    sums = [len(images) * model.likelihood.least(images) for images in _batches(data, index, batch_size)]
+    return sum(sums) / len(index)
+
+
+def dead_units(model, data, samples=2000, seed=0, batch_size=BATCH):
     """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn as `_draw` does."""
     looked_at = alone(copy.deepcopy)(model)  # which keeps what its layers made
     on = dict.fromkeys(model.relus, False)
@@ -90,15 +97,15 @@ def dead_units(model, sprites, samples=2000, seed=0, batch_size=BATCH):
         for name, relu in looked_at.relus.items():
             on[name] = on[name] | switched_on(relu.y)
 
-    for images in _batches(sprites, np.unique(_draw(sprites, samples, seed)), batch_size):
+    for images in _batches(data, np.unique(_draw(data, samples, seed)), batch_size):
         look(images)
     return {layer: [int((~units).sum()), len(units)] for layer, units in on.items()}
 
 
-def constant_factors(sprites, samples=10_000, seed=0):
+def constant_factors(data, samples=10_000, seed=0):
     """The names of the factors that do not vary among the images that `encode_samples` draws."""
-    classes = _classes(sprites, _draw(sprites, samples, seed))
-    return [sprites.factor_names[k] for k, column in enumerate(classes.T) if (column == column[0]).all()]
+    classes = _classes(data, _draw(data, samples, seed))
+    return [data.factor_names[k] for k, column in enumerate(classes.T) if (column == column[0]).all()]
 
 
 def as_samples(codes, classes):

@@ -14,7 +14,7 @@ from tinybvae.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SHAPES, alike
 from tinybvae.kernels import memory
 from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures
-from tinybvae.report.page import page, used
+from tinybvae.report.page import at_least, page, used
 from tinybvae.runs.checkpoint import as_json
 
 TRAVERSED = (1, 2, 5, 16, 16)  # the factor classes of the image that traversals start from: an ellipse
@@ -22,7 +22,7 @@ STARTS = (TRAVERSED, (0, 5, 4, 10, 20), (2, 4, 0, 22, 10), (1, 4, 15, 8, 8), (2,
 
 
 @np.errstate(under="ignore")  # whatever the caller's is
-def write_report(run, sprites, folder, command, encoded=None):
+def write_report(run, data, folder, command, encoded=None):
     """Write FILES and z0.gif … into `folder`: each is replaced whole, and the same run gives the same bytes.
 
     Without a history there are no curves. `command` is shown as what made the run. Returns what `describe` found.
@@ -31,27 +31,28 @@ def write_report(run, sprites, folder, command, encoded=None):
     """
     model, rng = run.model, np.random.default_rng(0)
     figures.require_gray_or_rgb(model.image_shape[2])
-    measured = describe(run, sprites, encoded)
+    measured = describe(run, data, encoded)
     latents = measured["latents"]
     mean = np.array([latent["mean"] for latent in latents])
     memory.release()  # most of what training needed: pictures need memory of other sizes
     order = [latent["z"] for latent in sorted(latents, key=lambda latent: -latent["kl"])]
     labels = [f"z{d} {latents[d]['factor']}\n{latents[d]['kl']:.2f} nats" for d in order]
     units = {layer: units for layer, (_, units) in measured["dead_units"].items()}
-    some, z = rng.integers(len(sprites), size=20), rng.standard_normal((20, model.latents))
+    some, z = rng.integers(len(data), size=20), rng.standard_normal((20, model.latents))
     starts, factors = np.array([0, *some[:4]]), None
-    if isinstance(sprites, DSprites) and model.image_shape == sprites.image_shape:
-        starts = np.array([nearest(sprites, classes) for classes in STARTS])
-        factors = sprites.values(starts) - (1, 0, 0, 0, 0)
+    if isinstance(data, DSprites) and model.image_shape == data.image_shape:
+        starts = np.array([nearest(data, classes) for classes in STARTS])
+        factors = data.values(starts) - (1, 0, 0, 0, 0)
     makers = {
         "history.csv": lambda: _history_csv(run),
         "metrics.json": lambda: as_json(measured, indent=1).encode(),
-        "loss.png": lambda: figures.curves(run.history, run.history_columns, order, labels[:used(latents)], units),
-        "reconstructions.png": lambda: figures.reconstructions(model, sprites.images(some), z),
+        "loss.png": lambda: figures.curves(run.history, run.history_columns, order, labels[:used(latents)], units,
+                                           measured["least"]),
+        "reconstructions.png": lambda: figures.reconstructions(model, data.images(some), z),
         "traversals.png": lambda: figures.traversals(model, mean, order, labels),
         "traversals.gif": lambda: figures.traversal_gif(model, mean, order, labels),
         **{f"z{d}.gif": lambda d=d: figures.traversal_gif(model, mean, [d]) for d in range(model.latents)},
-        "report.html": lambda: page(run, measured, sprites.images(starts), factors, files,
+        "report.html": lambda: page(run, measured, data.images(starts), factors, files,
                                     command).encode(errors="replace"),
     }
     if not run.history:
@@ -72,23 +73,23 @@ def write_report(run, sprites, folder, command, encoded=None):
 
 
 @np.errstate(under="ignore")
-def describe(run, sprites, encoded=None):
+def describe(run, data, encoded=None):
     """What metrics.json holds: {"latents": [{"z": 0, …}, …], …}.
 
     Of each latent: the factor it knows most of, and that share, as `_shares_as_seen` has it; its posterior mean and
     variance at the image that traversals start from, of dSprites the one of TRAVERSED, or else the first; its KL in
     nats, in the mean over sampled images. Raises FloatingPointError if one is not finite.
     """
-    classes, means, logvars = encoded or metrics.encode_samples(run.model, sprites)
-    names, sizes = metrics.factors_of(sprites)
+    classes, means, logvars = encoded or metrics.encode_samples(run.model, data)
+    names, sizes = metrics.factors_of(data)
     kl, _, _ = gaussian_kl(means, logvars)
     dsprites = (names, sizes) == (FACTOR_NAMES, FACTOR_SIZES)
-    start = np.array([nearest(sprites, TRAVERSED) if dsprites else 0])
-    mean, logvar = (array[0] for array in run.model.encode(sprites.images(start)))
+    start = np.array([nearest(data, TRAVERSED) if dsprites else 0])
+    mean, logvar = (array[0] for array in run.model.encode(data.images(start)))
     if not np.isfinite([kl, np.exp(logvar)]).all():
         raise FloatingPointError(f"the latents are not finite at step {run.step}: try a lower learning rate")
     shares = metrics.known_shares(means, classes)
-    shape = sprites.classes(start)[0, 0] if dsprites else None
+    shape = data.classes(start)[0, 0] if dsprites else None
     seen = shares if shape is None else _shares_as_seen(means, classes, shares, shape)
     named = metrics.name_latents(seen, kl, names)
     latents = [{"z": d, "factor": factor, "share": share, "mean": at, "variance": variance, "kl": nats}
@@ -99,8 +100,9 @@ def describe(run, sprites, encoded=None):
     return {
         "step": run.step, "mig": metrics.mutual_information_gap(shares) if told.any() else None,
         "kl": float(kl.sum()), "reconstruction": last.get("reconstruction"),
+        "least": metrics.least_loss(run.model, data),
         "shape": None if shape is None else SHAPES[shape], "latents": latents,
-        "dead_units": metrics.dead_units(run.model, sprites), "samples": len(means),
+        "dead_units": metrics.dead_units(run.model, data), "samples": len(means),
         "constant_factors": [name for name, column in zip(names, classes.T) if (column == column[0]).all()],
         "left_out": metrics.notes(classes, names),
         "shares": {name: share.tolist() for name, share, is_told in zip(names, shares.T, told) if is_told},
@@ -127,6 +129,8 @@ def summary(measured):
         lines.append("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
     lines.append(f"{used(measured['latents'])} of {len(measured['latents'])} latents used; "
                  f"{dead_text(measured['dead_units'])}")
+    if measured["reconstruction"] is not None and at_least(measured["least"]):
+        lines.append(f"reconstruction loss {measured['reconstruction']:.1f} nats{at_least(measured['least'])}")
     lines += measured["left_out"]
     for row in measured["scores"][-1:]:
         lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items() if name in row)
@@ -140,13 +144,13 @@ def dead_text(counts):
     return f"units no image switches on: {dead or 'none'}"
 
 
-def nearest(sprites, classes, part=2 ** 15):
+def nearest(data, classes, part=2 ** 15):
     """The index of the image whose classes are closest: a file may hold a part of the data set."""
     def closest(index):
-        return index[np.abs(sprites.classes(index) - classes).sum(axis=1).argmin()]
+        return index[np.abs(data.classes(index) - classes).sum(axis=1).argmin()]
 
-    return int(closest(np.array([closest(np.arange(start, min(start + part, len(sprites))))
-                                 for start in range(0, len(sprites), part)])))
+    return int(closest(np.array([closest(np.arange(start, min(start + part, len(data))))
+                                 for start in range(0, len(data), part)])))
 
 
 def _history_csv(run):

@@ -113,6 +113,9 @@ function roundHalfEven(value) {
 // The page.
 
 const REACH = 3, PICTURES = 11;                                      // a traversal, from −3 to 3
+const PIXEL = {                                                      // of the decoder's output, by likelihood
+  bernoulli: logit => 1 / (1 + Math.exp(-logit)),
+  gaussian: mean => Math.min(Math.max(mean, 0), 1)};
 
 function explore(page) {
   const [encoder, decoder] = [page.encoder, page.decoder].map(
@@ -124,7 +127,7 @@ function explore(page) {
     const code = run(encoder, Float32Array.from(x), page.shape);
     return {mean: code.slice(0, D), logvar: code.slice(D)};
   };
-  const decode = z => run(decoder, Float32Array.from(z), [D]).map(logit => 1 / (1 + Math.exp(-logit)));
+  const decode = z => run(decoder, Float32Array.from(z), [D]).map(PIXEL[page.likelihood]);
   window.tinybvae = {latents: D, shape: page.shape, encode, decode, render: values => render(page.sprite, values)};
 
   const starts = page.starts.map(start => Float32Array.from(bytesOf(start), byte => byte / 255));

@@ -1,6 +1,6 @@
 """What a run looks like: reconstructions, traversals, curves. Each function returns the bytes of a PNG or a GIF.
 
-D latents; `order` lists latents, most informative first. Pictures hold p(x|z) of each pixel, black 0 to white 1.
+D latents; `order` lists latents, most informative first. Pictures are the mean images of p(x|z), black 0 to white 1.
 """
 
 import gc
@@ -26,7 +26,6 @@ if BACKEND:  # matplotlib itself would end here if it names one that is not inst
 
 from tinybvae.data.sprites import SIZE
 from tinybvae.kernels.threads import alone
-from tinybvae.losses import sigmoid
 
 REACH = 3.0   # traversals run from −3 to 3 standard deviations of the prior
 FRAMES = 25   # of a GIF, one way
@@ -49,7 +48,7 @@ def traverse(model, mean, latent, values):
     """Pictures (len(values), height, width, channels) decoded from `mean` (D,) with one latent set to each value."""
     z = np.tile(mean, (len(values), 1))
     z[:, latent] = values
-    return sigmoid(model.decode(z))
+    return model.likelihood.picture(model.decode(z))
 
 
 def strip(model, mean, latent):
@@ -87,8 +86,9 @@ def reconstructions(model, images, z):
 
     N and M are multiples of COLUMNS.
     """
-    panels = {"images": images, "reconstructions": sigmoid(model.decode(model.encode(images)[0])),
-              "samples from the prior": sigmoid(model.decode(z))}
+    picture = model.likelihood.picture
+    panels = {"images": images, "reconstructions": picture(model.decode(model.encode(images)[0])),
+              "samples from the prior": picture(model.decode(z))}
     figure = Figure(figsize=(9.6, .6 * max(len(images), len(z)) / COLUMNS + .3), layout="constrained")
     for axis, (title, pictures) in zip(figure.subplots(1, 3), panels.items()):
         _mosaic(axis, pictures.reshape(-1, COLUMNS, *pictures.shape[1:]))
@@ -154,9 +154,9 @@ def traversal_gif(model, mean, latents, labels=()):
 
 
 @picture
-def curves(history, columns, order, labels, units):
-    """PNG: the reconstruction loss; the KL of each latent, one above the other up to their sum, and the capacity C if
-    there is one; the share of each layer's units that no image of a batch switched on.
+def curves(history, columns, order, labels, units, least=0.0):
+    """PNG: the reconstruction loss, less the least that it can be; the KL of each latent, one above the other up to their
+    sum, and the capacity C if there is one; the share of each layer's units that no image of a batch switched on.
 
     `order` and `labels` as in `traversals`, for latents worth a label; `units` {layer: how many}.
     """
@@ -166,9 +166,11 @@ def curves(history, columns, order, labels, units):
     step = series["step"]
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     loss, kl, dead = figure.subplots(1, 3, width_ratios=(3, 5, 3))
-    loss.plot(step, series["reconstruction"], color=INK, lw=.8)
-    loss.set_yscale("log")
-    loss.set_title("reconstruction loss (nats)", fontsize=9)
+    above = series["reconstruction"] - least
+    loss.plot(step, above, color=INK, lw=.8)
+    if (above > 0).any():
+        loss.set_yscale("log", nonpositive="mask")
+    loss.set_title("reconstruction loss" + (f" above its least, {least:.1f}" if least else "") + " (nats)", fontsize=9)
 
     each = [series[f"kl_z{d}"] for d in order]
     kl.stackplot(step, each, colors=[f"C{i % 10}" for i in range(len(each))], alpha=.75, lw=0)

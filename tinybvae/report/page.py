@@ -9,8 +9,9 @@ import numpy as np
 
 from tinybvae import metrics
 from tinybvae.data.sprites import FACTOR_VALUES, GRID, OUTLINES, SHAPES, SIZE
-from tinybvae.layers import kind
+from tinybvae.runs.checkpoint import kind
 from tinybvae.runs.commandline import as_text
+from tinybvae.runs.settings import likelihood_text
 
 SCORES = {  # a line each, of what metrics says at length
     "mig": "for each factor, what the best latent knows of it beyond the second best",
@@ -19,7 +20,8 @@ SCORES = {  # a line each, of what metrics says at length
     "sap": "for each factor, how much better the best latent predicts it than the second best",
     "dci": "is each latent important for one factor only, to a random forest?"}
 MOST = 16_000_000  # weights of a model that a page holds, at 4 bytes each: else it stands still
-KINDS = "Linear", "Conv2d", "ConvTranspose2d", "ReLU", "Tanh", "Reshape"  # that explorer.js knows
+KINDS = "Linear", "Conv2d", "ConvTranspose2d", "ReLU", "Tanh", "Reshape"  # of layers that explorer.js knows
+PIXELS = "bernoulli", "gaussian"  # and of likelihoods
 
 
 def page(run, measured, starts, factors, images, command):
@@ -28,8 +30,9 @@ def page(run, measured, starts, factors, images, command):
     latents = sorted(measured["latents"], key=lambda latent: -latent["kl"])
     sprites, weights = factors is not None, sum(p.size for p in run.model.parameters.values())
     model = _model(run.model, starts, factors, latents) if weights <= MOST else ""
+    unknown = "layers that" if _kind(run.model.likelihood) in PIXELS else "a likelihood that"
     still = (f"This model's {weights:,} weights are too many for a page" if weights > MOST else
-             "This model has layers that the page does not know")
+             f"This model has {unknown} the page does not know")
     settings = "".join(f"<tr><td>{html.escape(str(name))}<td>{html.escape(as_text(value))}\n"
                        for name, value in measured["settings"].items())
     return f"""<!doctype html>
@@ -90,10 +93,15 @@ def _headline(measured):
     latents = measured["latents"]
     parts = [f"{used(latents)} of {len(latents)} latents used", f"KL {measured['kl']:.2f} nats"]
     if measured["reconstruction"] is not None and np.isfinite(measured["reconstruction"]):
-        parts.append(f"reconstruction loss {measured['reconstruction']:.1f} nats")
+        parts.append(f"reconstruction loss {measured['reconstruction']:.1f} nats{at_least(measured['least'])}")
     if measured["mig"] is not None:
         parts.append(f"MIG {measured['mig']:.3f}")
     return " · ".join(parts)
+
+
+def at_least(nats):
+    """The least that a reconstruction loss can be, as text beside it; nothing where that is 0."""
+    return f" ({nats:.1f} at the least, whatever the decoder)" * (abs(nats) >= .05)
 
 
 def _controls():
@@ -180,16 +188,22 @@ def used(latents):
 # The model, for explorer.js.
 
 def _model(model, starts, factors, latents):
-    """JSON, or "" if explorer.js does not know all of its layers."""
+    """JSON, or "" if explorer.js does not know all of its layers, or its likelihood."""
     layers = [_layer(layer) for network in (model.encoder, model.decoder) for layer in network.layers.values()]
-    if not all(layer["kind"] in KINDS for layer in layers):
+    likelihood = _kind(model.likelihood)
+    if not all(layer["kind"] in KINDS for layer in layers) or likelihood not in PIXELS:
         return ""
     encoder, decoder = layers[:len(model.encoder.layers)], layers[len(model.encoder.layers):]
     return json.dumps({
-        "shape": model.image_shape, "encoder": encoder, "decoder": decoder, "order": [each["z"] for each in latents],
+        "shape": model.image_shape, "likelihood": likelihood, "encoder": encoder, "decoder": decoder,
+        "order": [each["z"] for each in latents],
         "starts": [_base64(np.round(255 * image).astype(np.uint8)) for image in starts],
         "factors": None if factors is None else factors.tolist(),
         "sprite": {"outlines": [outline.tolist() for outline in OUTLINES], "size": SIZE, "grid": GRID}})
+
+
+def _kind(likelihood):
+    return likelihood_text(likelihood).partition(":")[0]
 
 
 def _layer(layer):

@@ -10,13 +10,13 @@ import h5py
 import numpy as np
 
 from tinybvae.data.files import USER_BLOCK, intact, user_block, write_atomically
-from tinybvae.layers import ReLU, kind, switched_on
+from tinybvae.layers import Layer, ReLU, Sequential, switched_on
 from tinybvae.metrics import UNUSED
-from tinybvae.optimizers import Adagrad, Adam, Optimizer
+from tinybvae.optimizers import OPTIMIZERS, Optimizer
+from tinybvae.runs.settings import likelihood_of, likelihood_text
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FORMAT = "tinybvae checkpoint 1"
-OPTIMIZERS = {optimizer.__name__: optimizer for optimizer in (Adam, Adagrad)}
 HISTORY_EVERY = 10  # steps between two rows of the history
 RATE = "try a lower learning rate"
 GENERATORS = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"  # of random bits, NumPy's
@@ -51,6 +51,9 @@ class Run:
         as_json(self.settings)
         _layers(self.model)
 
+    def __repr__(self):
+        return f"Run at step {self.step:,}, of {self.optimizer!r} and {self.model!r}"
+
     @property
     def history_columns(self):
         """used: latents with a KL of at least `metrics.UNUSED`; dead: units that no image of the batch switched on."""
@@ -74,7 +77,8 @@ class Run:
                 *((f"gradient of {name}", np.vdot(gradient, gradient), f"{RATE}, or look at the objective's slope")
                   for name, gradient in reversed(self.model.gradients.items()))]:  # squared, as the optimizers' moments
             if not np.isfinite(value):
-                raise FloatingPointError(f"the {term} is {value} at step {self.step}, whose update is not made: {cause}")
+                raise FloatingPointError(f"the {term} is {value} at step {self.step}, whose update is not made: "
+                                         f"{cause}")
 
 
 def capacity_at(objective, step):
@@ -106,7 +110,8 @@ def save(run, path, keep=None):
         model, optimizer = run.model, run.optimizer
         file.attrs["model"] = as_json({
             "architecture": _name(model.architecture), "latents": model.latents, "dtype": model.dtype.name,
-            "image_shape": model.image_shape, "negative_slope": model.negative_slope})
+            "image_shape": model.image_shape, "negative_slope": model.negative_slope,
+            "likelihood": likelihood_text(model.likelihood)})
         file.attrs["layers"] = as_json(_layers(model))
         for name, array in model.parameters.items():
             file[f"parameters/{name}"] = array
@@ -154,13 +159,14 @@ def reinstate(path):
     os.replace(before(path), path)
 
 
-def load(path, architecture=None):
+def load(path, architecture=None, likelihood=None):
     """The run in a checkpoint file, which `architecture` made the model of: none need be given if it is one of ours.
 
-    Raises ValueError if it is missing, damaged or not a checkpoint, or if these functions make other layers than its.
+    Nor a likelihood, if it is ours. Raises ValueError if it is missing, damaged or not a checkpoint, or if these
+    functions make other layers than its.
     """
     with _open(path) as file:
-        model = _read_model(file, path, architecture)
+        model = _read_model(file, path, architecture, likelihood)
         state, optimizer = json.loads(file.attrs["run"]), None
         translated = dict if "negative_slope" in json.loads(file.attrs["model"]) else _of_version_0_1
         if "optimizer" in file.attrs:
@@ -197,10 +203,10 @@ def _of_version_0_1(settings, parts=32):
     return settings
 
 
-def load_model(path, architecture=None):
+def load_model(path, architecture=None, likelihood=None):
     """The model in a checkpoint file. Arguments and errors are those of `load`."""
     with _open(path) as file:
-        return _read_model(file, path, architecture)
+        return _read_model(file, path, architecture, likelihood)
 
 
 def _open(path):
@@ -216,15 +222,19 @@ def _open(path):
     return h5py.File(io.BytesIO(content), "r")
 
 
-def _read_model(file, path, architecture):
+def _read_model(file, path, architecture, likelihood):
     """Names can be anybody's: what counts is that the layers are the same ones."""
     description = json.loads(file.attrs["model"])
-    name = description.pop("architecture")
+    name, said = description.pop("architecture"), description.pop("likelihood", "bernoulli")  # version 0.2's were that
+    try:
+        likelihood = likelihood or likelihood_of(said)
+    except ValueError as error:
+        raise ValueError(f"{path}: its likelihood is {said}: load it with likelihood=, that object") from error
     layers = json.loads(file.attrs["layers"]) if "layers" in file.attrs else None  # version 0.2 did not say them
     shapes = {parameter: array.shape for parameter, array in file["parameters"].items()}
     for one in [architecture] if architecture else sorted(ARCHITECTURES.values(), key=lambda one: _name(one) != name):
         try:
-            model = BetaVAE(**description, architecture=one)
+            model = BetaVAE(**description, architecture=one, likelihood=likelihood)
         except ValueError:
             if architecture:
                 raise
@@ -247,7 +257,19 @@ def _name(architecture):
 
 def _layers(model):
     """Both networks' layers, as JSON gives them back."""
-    return json.loads(as_json({"encoder": model.encoder.settings, "decoder": model.decoder.settings}))
+    return json.loads(as_json({"encoder": _settings(model.encoder), "decoder": _settings(model.decoder)}))
+
+
+def _settings(network):
+    """[name, kind, settings, {parameter: shape}] of each layer: what makes it what it is, but for the weights."""
+    return [[name, kind(layer), _settings(layer) if isinstance(layer, Sequential) else getattr(layer, "settings", {}),
+             {p: [*array.shape] for p, array in layer.parameters.items()}] for name, layer in network.layers.items()]
+
+
+def kind(layer):
+    """The name of a layer's class, if it is one of ours; of another, which may have the same name, one that is not."""
+    name = type(layer).__name__
+    return name if type(layer).__module__ == Layer.__module__ else f"another {name}"
 
 
 def _set_slopes(network, described):

@@ -50,25 +50,25 @@ def progress(**how):
 
 
 def positive_int(text):
-    return _parsed(int, text, lambda number: 1 <= number <= 10 ** 9, "a whole number from 1 to a billion")
+    return parsed(int, text, lambda number: 1 <= number <= 10 ** 9, "a whole number from 1 to a billion")
 
 
 def seed(text):
-    return _parsed(int, text, lambda number: number >= 0, "a whole number of at least 0")
+    return parsed(int, text, lambda number: number >= 0, "a whole number of at least 0")
 
 
 def thread_count(text=numba.config.NUMBA_NUM_THREADS):
     most = numba.config.NUMBA_NUM_THREADS
     limit = "as NUMBA_NUM_THREADS says" if "NUMBA_NUM_THREADS" in os.environ else "one for each core"
-    return _parsed(int, text, lambda number: 1 <= number <= most, f"a whole number from 1 to {most}, {limit}")
+    return parsed(int, text, lambda number: 1 <= number <= most, f"a whole number from 1 to {most}, {limit}")
 
 
 def slope(text):
-    return _parsed(float, text, lambda number: 0 <= number < 1, "a number of at least 0 and below 1")
+    return parsed(float, text, lambda number: 0 <= number < 1, "a number of at least 0 and below 1")
 
 
 def path(text):
-    return _parsed(str, text, bool, "a path")
+    return parsed(str, text, bool, "a path")
 
 
 def schedule(text, zero=False):
@@ -78,7 +78,7 @@ def schedule(text, zero=False):
         return as_schedule("it", given, zero)
 
     kind = "of at least 0" if zero else "above 0"
-    return _parsed(parse, text, lambda _: True,
+    return parsed(parse, text, lambda _: True,
                    f"a number {kind}, or points step:value,step:value,... with rising steps and values {kind}")
 
 
@@ -93,7 +93,7 @@ def as_text(setting):
     return str(setting)
 
 
-def _parsed(parse, text, allowed, wanted):
+def parsed(parse, text, allowed, wanted):
     try:
         value = parse(text)
     except ValueError:

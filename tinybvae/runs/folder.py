@@ -8,10 +8,12 @@ import numpy as np
 
 from tinybvae.data import DSprites, load_data
 from tinybvae.metrics import encode_samples, evaluate
-from tinybvae.runs.checkpoint import OPTIMIZERS, Run, before, load, newest_of, reinstate, save
+from tinybvae.optimizers import OPTIMIZERS
+from tinybvae.runs.checkpoint import Run, before, load, newest_of, reinstate, save
 from tinybvae.runs.commandline import as_text, say
 from tinybvae.runs.locks import locked
-from tinybvae.runs.settings import LATER, MAY_CHANGE, OBJECTIVES, PRESETS, configure, merged, objective_of
+from tinybvae.runs.settings import (MAY_CHANGE, OBJECTIVES, PRESETS, configure, likelihood_of, merged, objective_of,
+                                    with_later)
 from tinybvae.runs.training import train
 from tinybvae.schedule import changed
 from tinybvae.vae import ARCHITECTURES, BetaVAE
@@ -21,10 +23,10 @@ FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "trav
 
 
 @contextmanager
-def opened(out, given, preset=None, resume=False, sprites=None):
+def opened(out, given, preset=None, resume=False, data=None):
     """The run in the folder `out`, new or resumed, and its data, while no other process may write there.
 
-    `given` settings and a preset as `configure` takes them; `sprites` instead of what the setting "data" says, which
+    `given` settings and a preset as `configure` takes them; `data` instead of what the setting "data" says, which
     then says what they are. Before anything is written, it raises ValueError for wrong input, as `new_run`,
     `resumed_run` and `load_data` do, and OSError where nothing can be written.
     """
@@ -36,12 +38,12 @@ def opened(out, given, preset=None, resume=False, sprites=None):
         newest = newest_of(checkpoint) if resume else None
         run = resumed_run(newest, given, preset) if newest else None
         settings = run.settings if run else configure(given, preset)
-        if sprites is None:
-            sprites = load_data(settings["data"])
+        if data is None:
+            data = load_data(settings["data"])
         else:
-            settings["data"] = getattr(sprites, "path", f"<{type(sprites).__name__}>")
-        run = run or new_run(settings, out, sprites.image_shape)
-        require_data_for(run, sprites)
+            settings["data"] = getattr(data, "path", f"<{type(data).__name__}>")
+        run = run or new_run(settings, out, data.image_shape)
+        require_data_for(run, data)
         if not out.is_dir():
             out.mkdir(parents=True)
             lock.enter_context(locked(out))
@@ -51,10 +53,10 @@ def opened(out, given, preset=None, resume=False, sprites=None):
         save(run, checkpoint, before(checkpoint))  # before the first step: from here on, nothing is lost
         if resume and not newest:
             say(f"nothing to resume in {out}: starting fresh")
-        yield run, sprites
+        yield run, data
 
 
-def score_if_due(run, sprites):
+def score_if_due(run, data):
     """Put the scores of a run's model into its `scores`, at its end and as often as its settings say.
 
     There are none if no factors are known. Returns the samples, as `encode_samples` does, or None if none were due.
@@ -62,13 +64,13 @@ def score_if_due(run, sprites):
     every = run.settings["checkpoint_every"] * (run.settings["evaluate_every"] or math.inf)
     run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
     if run.step >= run.settings["steps"] or run.step % every == 0:
-        encoded = encode_samples(run.model, sprites)
-        scores = evaluate(run.model, sprites, encoded)
+        encoded = encode_samples(run.model, data)
+        scores = evaluate(run.model, data, encoded)
         run.scores += [{"step": run.step, **scores}] if scores else []
         return encoded
 
 
-def trained(out, sprites, preset=None, **given):
+def trained(out, data, preset=None, **given):
     """The model of the run in `out`, trained to its end: a run that is there goes on, and one at its end stays.
 
     Raises ValueError as `opened` does, or if the run that is there was made with other settings; KeyboardInterrupt,
@@ -78,15 +80,16 @@ def trained(out, sprites, preset=None, **given):
     newest = newest_of(checkpoint)
     if newest:
         run = load(newest)
+        was = with_later(run.settings)
         for name in settings.keys() - {"steps", "checkpoint_every", "data"}:
-            if run.settings.get(name) != settings[name]:
-                raise ValueError(f"{newest} was made with {name} {as_text(run.settings.get(name))}, not "
+            if was.get(name) != settings[name]:
+                raise ValueError(f"{newest} was made with {name} {as_text(was.get(name))}, not "
                                  f"{as_text(settings[name])}: give another folder")
         if run.step == settings["steps"]:
             return run.model
-    with opened(out, given, preset, newest is not None, sprites) as (run, _):
+    with opened(out, given, preset, newest is not None, data) as (run, _):
         say(f"training {out}, {settings['steps']} steps")
-        if not train(run, sprites, objective_of(settings), settings["steps"], settings["batch_size"],
+        if not train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
                      settings["checkpoint_every"], lambda run: save(run, checkpoint, before(checkpoint))):
             raise KeyboardInterrupt
     return run.model
@@ -119,7 +122,8 @@ def new_run(settings, out, image_shape=DSprites.image_shape):
             raise ValueError(f"--out {out} already holds a run's {file.name}, but no checkpoint.h5: "
                              f"give another folder")
     model = BetaVAE(settings["latents"], settings["seed"], image_shape=image_shape,
-                    architecture=ARCHITECTURES[settings["architecture"]], negative_slope=settings["negative_slope"])
+                    architecture=ARCHITECTURES[settings["architecture"]], negative_slope=settings["negative_slope"],
+                    likelihood=likelihood_of(settings["likelihood"]))
     if settings["start"] == "uniform":
         uniform_start(model.parameters, np.random.default_rng(settings["seed"]))
     optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters, learning_rate=settings["learning_rate"],
@@ -145,8 +149,8 @@ def resumed_run(checkpoint, given, preset=None):
     run = load(checkpoint)
     if run.optimizer is None:
         raise ValueError(f"{checkpoint} holds weights only: give another --out")
-    for name, value in {**LATER, "eps": run.optimizer.settings["eps"]}.items():
-        run.settings.setdefault(name, value)
+    run.settings = with_later(run.settings)
+    run.settings.setdefault("eps", run.optimizer.settings["eps"])
     objective = run.settings.get("objective")
     if objective not in OBJECTIVES or not run.settings.keys() >= configure({"objective": objective}).keys():
         raise ValueError(f"{checkpoint} was not made by this command: give another --out")

@@ -6,16 +6,19 @@ Settings are a flat dict that JSON can hold: it goes into the checkpoint, onto t
 import shlex
 from argparse import SUPPRESS
 
-from tinybvae.losses import beta_objective, capacity_objective
-from tinybvae.runs.commandline import as_text, path, positive_int, schedule, schedule_or_0, seed, slope, thread_count
+from tinybvae.losses import Bernoulli, Gaussian, bernoulli, beta_objective, capacity_objective
+from tinybvae.optimizers import OPTIMIZERS
+from tinybvae.runs.commandline import (as_text, parsed, path, positive_int, schedule, schedule_or_0, seed, slope,
+                                       thread_count)
+from tinybvae.vae import ARCHITECTURES
 
 STARTS = ("he", "uniform")
-OBJECTIVES = {"capacity": (capacity_objective, ("gamma", "capacity")),
+OBJECTIVES = {"capacity": (capacity_objective, ("gamma", "capacity", "width")),
               "beta": (beta_objective, ("beta",))}
 
-COMMON = {"batch_size": 64, "latents": 10, "seed": 0, "objective": "capacity", "beta": 4.0,
-          "architecture": "burgess2018", "start": "he", "negative_slope": 0.0, "optimizer": "Adam", "data": None,
-          "checkpoint_every": 1000, "evaluate_every": None}
+COMMON = {"batch_size": 64, "latents": 10, "seed": 0, "objective": "capacity", "beta": 4.0, "width": 0.0,
+          "architecture": "burgess2018", "likelihood": "bernoulli", "start": "he", "negative_slope": 0.0,
+          "optimizer": "Adam", "data": None, "checkpoint_every": 1000, "evaluate_every": None}
 
 # Published settings. Steps, and the batch size, are ours where a paper names none.
 BURGESS2018 = {"steps": 100_000, "learning_rate": 5e-4, "eps": 1e-8, "gamma": 1000.0,
@@ -39,13 +42,14 @@ RECIPE = {
     "eps": schedule("0:1,600:1,800:.03,6000:.03,6200:.1,9500:.1,9600:.03,17600:.03,17601:1e-8"),
     "negative_slope": .1}
 DEFAULTS = {**COMMON, **RECIPE}
+MADE_FOR = "objective", "gamma", "capacity", "width", "architecture", "likelihood", "optimizer"
 
 # The last phase goes on for 70,000 steps: C rises to 22, and the pictures become sharp.
 SHARP = {**RECIPE, "steps": 100_000, "capacity": [*RECIPE["capacity"], [80_000.0, 20.0], [100_000.0, 22.0]],
          "learning_rate": [*RECIPE["learning_rate"][:-2], [90_000.0, 3e-4], [100_000.0, 3e-5]]}
 PRESETS = {"sharp": SHARP, "miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGGINS2017}
 
-LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0}  # what earlier checkpoints do not say
+LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0, "likelihood": "bernoulli", "width": 0.0}
 MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
 
 
@@ -78,7 +82,12 @@ def add_settings(parser, without=()):
     add("batch_size", positive_int)
     add("learning_rate", schedule)
     add("eps", schedule, "the optimizer's: what it adds to the root of the squared gradients' mean")
+    add("architecture", str, "the two networks: convolutions (Burgess et al.), or fully connected (Higgins et al.)",
+        choices=ARCHITECTURES)
     add("latents", positive_int)
+    add("likelihood", likelihood, "p(x|z): bernoulli, for black and white; gaussian:SIGMA, such as gaussian:0.1, for "
+        "grays and colours", metavar="{bernoulli,gaussian:SIGMA}")
+    add("optimizer", str, choices=OPTIMIZERS)
     add("seed", seed, "of the weights, the images' order and the noise")
     add("start", str, "he: normal weights (He et al.), biases 0; uniform: both within 1/sqrt(fan_in)", choices=STARTS)
     add("negative_slope", slope, "of the ReLUs, below 0")
@@ -86,12 +95,18 @@ def add_settings(parser, without=()):
         choices=OBJECTIVES)
     add("gamma", schedule_or_0)
     add("capacity", schedule_or_0, "C, in nats")
+    add("width", schedule_or_0, "in nats, of the rounded corner of gamma |KL - C|")
     add("beta", schedule_or_0)
-    add("data", path, "a .npz or .hdf5 of images, DeepMind's dsprites or your own (tinybvae/data/images.py says how they "
-        "are stored); without it, dSprites are rendered on demand")
+    add("data", path, "a .npz or .hdf5 of images, DeepMind's dsprites or your own (tinybvae/data/images.py says how "
+        "they are stored); without it, dSprites are rendered on demand")
     add("checkpoint_every", positive_int, "steps between two checkpoints", metavar="STEPS")
     add("evaluate_every", positive_int, "checkpoints between two evaluations; the last one is always evaluated",
         metavar="CHECKPOINTS")
+
+
+def likelihood(text):
+    return parsed(lambda text: likelihood_text(likelihood_of(text)), text, lambda _: True,
+                  "bernoulli or gaussian:SIGMA, such as gaussian:0.1, SIGMA above 0")
 
 
 def given_settings(options):
@@ -102,10 +117,10 @@ def given_settings(options):
 def configure(given, preset=None):
     """All settings of a new run: the given ones, and the preset's for the others.
 
-    Without a preset these are the recipe's, whose parts are made for its own objective, γ and C: with others, they are
+    Without a preset these are the recipe's, whose parts are made for each other: with another of MADE_FOR, they are
     BURGESS2018's. Raises ValueError as `merged` does.
     """
-    own = all(given.get(name, DEFAULTS[name]) == DEFAULTS[name] for name in ("objective", "gamma", "capacity"))
+    own = all(given.get(name, DEFAULTS[name]) == DEFAULTS[name] for name in MADE_FOR)
     return merged({**BURGESS2018, **COMMON, **(PRESETS[preset] if preset else RECIPE if own else {})}, given)
 
 
@@ -133,7 +148,31 @@ def objective_of(settings):
 
 def command(settings):
     """The command line that makes a run with these settings, every one spelled out."""
-    shown = [] if settings["architecture"] == COMMON["architecture"] else [f"--preset {settings['architecture']}"]
-    shown += [f"--{name.replace('_', '-')} {shlex.quote(as_text(value))}" for name, value in settings.items()
-              if name not in ("architecture", "optimizer") and value is not None]
+    shown = [f"--{name.replace('_', '-')} {shlex.quote(as_text(value))}" for name, value in settings.items()
+             if value is not None]
     return " ".join(["python examples/train_dsprites.py", *shown])
+
+
+def with_later(settings):
+    """Settings as an earlier version wrote them, with what it did not have yet: LATER."""
+    missing = {name: value for name, value in LATER.items() if name not in settings}
+    others = {name for objective, (_, names) in OBJECTIVES.items() if objective != settings.get("objective")
+              for name in names}
+    return {**settings, **{name: value for name, value in missing.items() if name not in others}}
+
+
+def likelihood_of(text):
+    """The likelihood that a setting describes: "bernoulli" or "gaussian:SIGMA". Raises ValueError for another."""
+    name, _, sigma = text.partition(":")
+    if name == "gaussian" and sigma:
+        return Gaussian(float(sigma))
+    if text != "bernoulli":
+        raise ValueError(f"the likelihood must be bernoulli or gaussian:SIGMA, such as gaussian:0.1, not {text}")
+    return bernoulli
+
+
+def likelihood_text(likelihood):
+    """The setting that `likelihood_of` reads again; of one that is not ours, its class, by name, which it does not."""
+    if type(likelihood) is Gaussian:
+        return f"gaussian:{likelihood.sigma!r}"
+    return "bernoulli" if type(likelihood) is Bernoulli else f"another {type(likelihood).__name__}"

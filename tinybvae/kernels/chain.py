@@ -1,0 +1,101 @@
+"""What a chain of layers sees to, so that its `forward` and `backward` need not: names, copies, work in place."""
+
+import copy
+from collections import defaultdict
+
+import numpy as np
+
+from tinybvae.kernels.arrays import Arrays
+
+
+class Chain:
+    """Layers by name. Raises ValueError if one comes twice: it keeps what its backward needs of one place only."""
+
+    def __init__(self, layers):
+        self.layers, self._kept = layers, defaultdict(set)  # {layer: the attributes that its `forward` gave it}
+        names = {}
+        for name, layer in self.leaves().items():
+            first = names.setdefault(id(layer), name)
+            if first != name:
+                raise ValueError(f"{first} and {name} are one layer: it keeps what its backward needs of one place "
+                                 f"only: make two")
+            if isinstance(getattr(layer, "parameters", None), Arrays):
+                layer.parameters.may_grow = False  # it is complete
+
+    def leaves(self):
+        """{name: layer}, those of a chain within the chain, too."""
+        leaves = {}
+        for name, layer in self.layers.items():
+            inner = layer.leaves() if isinstance(layer, Chain) else {}
+            leaves |= {f"{name}.{one}": leaf for one, leaf in inner.items()} or {name: layer}
+        return leaves
+
+    def passed(self):
+        """What `in_place` returns, one after the other, each for its `forward`: what that keeps is noted."""
+        for name, (layer, how) in zip(self.layers, self.in_place()):
+            had = {*_attributes(layer)}
+            yield layer, how
+            self._kept[name] |= _attributes(layer).keys() - had
+
+    def in_place(self):
+        """The layers, and how their `forward` and `backward` are called: {"in_place": True}, or {}.
+
+        So is one that takes over between two that hand over: its x is the y of the one before, its dy the dx of the one
+        behind, and nobody else holds them. A class says so of itself: one made from it may keep them, and so may who
+        puts a function of his own in a method's place.
+        """
+        def says(layer, what):
+            return vars(type(layer)).get(what) and not {"forward", "backward"} & _attributes(layer).keys()
+
+        chain = [*self.layers.values()]
+        hands = [says(layer, "hands_over") for layer in chain]
+        return [(layer, {"in_place": True} if before and behind and says(layer, "takes_over") else {})
+                for before, layer, behind in zip([False, *hands], chain, [*hands[1:], False])]
+
+    def __copy__(self):
+        """Of other layers, which have the same parameters."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), layers={name: copy.copy(layer) for name, layer in self.layers.items()})
+        return other
+
+    def __getstate__(self):
+        bare = copy.copy(self)
+        for name, layer in bare.layers.items():
+            for kept in self._kept[name] & _attributes(layer).keys():
+                delattr(layer, kept)
+            if "gradients" in _attributes(layer):
+                layer.gradients = {}
+        return vars(bare) | {"_kept": defaultdict(set)}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        for layer in self.layers.values():
+            if "gradients" in _attributes(layer):
+                layer.gradients = {name: np.zeros_like(p) for name, p in layer.parameters.items()}
+
+    @property
+    def parameters(self):
+        return self._arrays("parameters")
+
+    @parameters.setter
+    def parameters(self, arrays):
+        self.parameters.update(arrays)
+
+    @property
+    def gradients(self):
+        return self._arrays("gradients")
+
+    def _arrays(self, what):
+        return Arrays({f"{name}.{p}": array for name, layer in self.layers.items()
+                       for p, array in getattr(layer, what).items()})
+
+    def __repr__(self):
+        """A line a layer."""
+        leaves = self.leaves()
+        width = max(map(len, leaves), default=0)
+        return "\n".join([f"{type(self).__name__} of {sum(p.size for p in self.parameters.values()):,} parameters",
+                          *(f"  {name:{width}}  {layer!r}" for name, layer in leaves.items())])
+
+
+def _attributes(layer):
+    return getattr(layer, "__dict__", {})
