@@ -232,7 +232,7 @@ def figure4(out, quick):
             "share of a factor that the best latent knows": dict(zip(sprites.factor_names,
                                                                      shares.max(axis=0).round(2).tolist())),
             "MIG": round(tb.metrics.mutual_information_gap(shares), 3),
-            "dead units": tb.metrics.dead_units(model, sprites)}
+            "units off": tb.metrics.units_off(model, sprites)}
 
 
 def main():

@@ -6,7 +6,7 @@ from pathlib import Path
 import tinybvae as tb
 from tinybvae.data.files import write_atomically
 from tinybvae.metrics import losses
-from tinybvae.report import dead_text
+from tinybvae.report import off_text
 from tinybvae.report.page import at_least
 from tinybvae.runs.commandline import Parser, path, say
 from tinybvae.runs.folder import data_of
@@ -26,13 +26,13 @@ def main():
         if not out.parent.is_dir():
             raise ValueError(f"--out {out}: there is no folder {out.parent}")
         run = tb.load(options.checkpoint)
-        model, (sprites, looked_at) = run.model, data_of(run, options.data)
-        encoded = tb.metrics.encode_samples(model, sprites)
-        left_out = tb.metrics.notes(encoded[0], tb.metrics.factors_of(sprites)[0])
-        scores = tb.metrics.evaluate(model, sprites, encoded)
-        found, units = losses(model, sprites), tb.metrics.dead_units(model, sprites)
-        least = tb.metrics.least_loss(model, sprites)
-        write_atomically(out, json.dumps({**scores, **found, "least": least, "dead_units": units, "left_out": left_out,
+        model, (data, looked_at) = run.model, data_of(run, options.data)
+        encoded = tb.metrics.encode_samples(model, data)
+        left_out = tb.metrics.notes(encoded[0], tb.metrics.factors_of(data)[0])
+        scores = tb.metrics.evaluate(model, data, encoded)
+        found, units = losses(model, data), tb.metrics.units_off(model, data)
+        least = tb.metrics.least_loss(model, data)
+        write_atomically(out, json.dumps({**scores, **found, "least": least, "units_off": units, "left_out": left_out,
                                           "looked_at": looked_at}, indent=1).encode())
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
@@ -41,7 +41,7 @@ def main():
         say(f"{tb.metrics.NAMES[name]:10} {score:.3f}")
     say(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats{at_least(least) * (name == 'reconstruction')}"
                   for name, nats in found.items()))
-    say(dead_text(units))
+    say(off_text(units))
     for line in left_out:
         say(line)
     say(f"see {out}")

@@ -24,9 +24,9 @@ def main():
         if (out / "checkpoint.h5").exists():
             raise ValueError(f"--out {out} holds a run, whose report would be overwritten: give another folder")
         run = tb.load(options.checkpoint)
-        sprites, looked_at = data_of(run, options.data)
+        data, looked_at = data_of(run, options.data)
         out.mkdir(parents=True, exist_ok=True)
-        measured = tb.write_report(run, sprites, out, f"python {shlex.join(sys.argv)}")
+        measured = tb.write_report(run, data, out, f"python {shlex.join(sys.argv)}")
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
     say(f"{looked_at}\n{summary(measured)}\nsee {out / 'report.html'}")

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import itertools
+import json
 import platform
 import queue
 import sys
@@ -34,7 +35,8 @@ from tinybvae.runs.checkpoint import as_json, before, newest_of
 from tinybvae.runs.commandline import Parser, as_text, path, progress, say, schedule_or_0, seed, thread_count
 from tinybvae.runs.folder import opened, require_batch, score_if_due
 from tinybvae.runs.locks import locked
-from tinybvae.runs.settings import OBJECTIVES, PRESETS, add_settings, configure, given_settings, objective_of
+from tinybvae.runs.settings import (OBJECTIVES, PRESETS, add_settings, configure, given_settings, objective_of,
+                                    with_later)
 
 try:
     import cloudpickle
@@ -43,7 +45,7 @@ except ImportError:
     distributed = None
 
 COLUMNS = ["run", "objective", "strength", "capacity", "preset", "seed", "steps", *NAMES, "reconstruction", "kl",
-           "nine_images", "used", "dead_units", "minutes", "worker", "versions", "settings", "error"]
+           "nine_images", "used", "units_off", "minutes", "worker", "versions", "settings", "error"]
 TOPIC = "tinybvae sweep"  # of the events by which workers say how far they are
 PATIENCE = 20  # seconds that a scheduler has to answer
 LOSSES = 4  # of workers, one after the other, with a run that meanwhile comes no further: then it fails
@@ -126,10 +128,11 @@ def begin(runs, out, stack):
         raise ValueError(f"--out {out} is a file: give a folder")
     out.mkdir(parents=True, exist_ok=True)
     stack.enter_context(locked(out))
-    done = {name: row["settings"] for name, row in read_rows(out).items() if not row["error"]}
+    done = {name: json.loads(row["settings"]) for name, row in read_rows(out).items() if not row["error"]}
     for name, run in runs.items():
-        settings, checkpoint = as_json(configure(*run)), newest_of(out / name / "checkpoint.h5")
-        if done.get(name, settings) != settings or checkpoint and as_json(tb.load(checkpoint).settings) != settings:
+        settings, checkpoint = json.loads(as_json(configure(*run))), newest_of(out / name / "checkpoint.h5")
+        found = [*([done[name]] if name in done else []), *([tb.load(checkpoint).settings] if checkpoint else [])]
+        if any(with_later(one) != settings for one in found):
             raise ValueError(f"--out {out} holds {name} with other settings: give another folder")
     return {name: run for name, run in runs.items() if name not in done}
 
@@ -197,26 +200,26 @@ def train_one(name, token, given, preset, threads, wanted):
         content = last.get()
         if content:
             checkpoint.write_bytes(content)
-        with opened(folder, given, preset, resume=bool(content)) as (run, sprites):
+        with opened(folder, given, preset, resume=bool(content)) as (run, data):
             settings = run.settings
 
             def save(run):
                 nonlocal encoded
                 if task.state == "cancelled":  # the client is gone; nobody stops a task but itself
                     raise InterruptedError(f"{name} is wanted no more")
-                encoded = score_if_due(run, sprites)
+                encoded = score_if_due(run, data)
                 tb.save(run, checkpoint)
                 last.set(checkpoint.read_bytes())
                 worker.log_event(TOPIC, {"token": token, "run": name, "worker": worker.address,
                                          "step": run.step, "steps": settings["steps"]})
 
-            tb.train(run, sprites, objective_of(settings), settings["steps"], settings["batch_size"],
+            tb.train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
                      settings["checkpoint_every"], save)
         scores = run.scores[-1] if run.scores else {}  # none if no factors are known
-        measured = describe(run, sprites, encoded)
-        return {**{score: scores.get(score, "") for score in NAMES}, **tb.metrics.losses(run.model, sprites),
+        measured = describe(run, data, encoded)
+        return {**{score: scores.get(score, "") for score in NAMES}, **tb.metrics.losses(run.model, data),
                 "used": used(measured["latents"]),
-                "dead_units": sum(dead for dead, _ in measured["dead_units"].values()),
+                "units_off": sum(off for off, _ in measured["units_off"].values()),
                 "minutes": round((time.perf_counter() - start) / 60, 1), "worker": worker.address}
 
 
@@ -379,6 +382,7 @@ def read_rows(out):
     if not file.exists():
         return {}
     rows = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"), newline=""))
+    rows.fieldnames = ["units_off" if name == "dead_units" else name for name in rows.fieldnames or []]  # once called so
     if rows.fieldnames != COLUMNS:
         raise ValueError(f"{file} has other columns than a sweep's: give another folder")
     return {row["run"]: row for row in rows}

@@ -25,22 +25,22 @@ def main():
     set_num_threads(options.threads)
     with ExitStack() as stack:
         try:
-            run, sprites = stack.enter_context(opened(options.out, given_settings(options), options.preset,
+            run, data = stack.enter_context(opened(options.out, given_settings(options), options.preset,
                                                       options.resume))
         except (ValueError, MemoryError, OSError) as error:
             parser.error(str(error))
-        say(f"{command(run.settings)} --out {shlex.quote(options.out)}\n{len(sprites)} images")
-        train(run, sprites, options, parser)
+        say(f"{command(run.settings)} --out {shlex.quote(options.out)}\n{len(data)} images")
+        train(run, data, options, parser)
 
 
-def train(run, sprites, options, parser):
+def train(run, data, options, parser):
     """To the run's end, or until it is interrupted."""
     settings, out, measured = run.settings, Path(options.out), {}
     checkpoint = out / "checkpoint.h5"
 
     # 1. What happens every now and then: scores, when they are due or at the end; the checkpoint; the report.
     def save_and_report(run):
-        encoded = score_if_due(run, sprites)
+        encoded = score_if_due(run, data)
         try:
             tb.save(run, checkpoint, before(checkpoint))
         except OSError as error:  # there may be room again by the next one
@@ -48,15 +48,15 @@ def train(run, sprites, options, parser):
                 raise
             say(f"step {run.step}: could not write {checkpoint} ({error}): the one before stays, the next tries again")
         try:
-            measured.update(tb.write_report(run, sprites, out, command(settings), encoded))
+            measured.update(tb.write_report(run, data, out, command(settings), encoded))
         except OSError as error:  # pictures are not worth a run
-            measured.update(describe(run, sprites, encoded))
+            measured.update(describe(run, data, encoded))
             say(f"step {run.step}: {error}; the next report tries again")
 
     # 2. Training.
     start = time.perf_counter()
     try:
-        finished = tb.train(run, sprites, objective_of(settings), settings["steps"], settings["batch_size"],
+        finished = tb.train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
                             settings["checkpoint_every"], save_and_report)
     except (ArithmeticError, MemoryError, OSError) as error:
         parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}: --resume goes on from there, "

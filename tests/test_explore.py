@@ -48,7 +48,7 @@ def test_evaluate(checkpoint, call):
     kl = (mean ** 2 + np.exp(logvar) - logvar - 1).sum() / 2000
     assert scores["reconstruction"] == pytest.approx(reconstruction, rel=.1)
     assert scores["kl"] == pytest.approx(kl, rel=.1)
-    assert scores["dead_units"] == tb.metrics.dead_units(model, sprites)
+    assert scores["units_off"] == tb.metrics.units_off(model, sprites)
 
 
 def test_explore(checkpoint, tmp_path, call):

@@ -133,7 +133,7 @@ def test_codes_show_each_latent_in_a_row(monkeypatch):
     assert len(figure.axes) == 3 and not figure.get_suptitle()  # a heat map, a traversal, and the colours' bar
 
 
-COLUMNS = ["step", "total", "reconstruction", "kl", "capacity", "kl_z0", "kl_z1", "used", "dead_encoder.conv1"]
+COLUMNS = ["step", "total", "reconstruction", "kl", "capacity", "kl_z0", "kl_z1", "used", "off_encoder.conv1"]
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_curves_show_a_capacity_if_there_is_one(axes, capacity, lines):
 
 def test_many_latents_leave_room_for_their_curves(monkeypatch):
     monkeypatch.setattr(figures, "png", lambda figure: figure.axes)
-    D, columns = 40, ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(40)), "dead_a"]
+    D, columns = 40, ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(40)), "off_a"]
     history = [[step, 9., 8., D, np.nan, *np.ones(D), 0] for step in (0, 10)]
     kl = figures.curves(history, columns, range(D), [f"z{d}" for d in range(D)], {"a": 32})[1]
     assert [text.get_text() for text in kl.texts][-2:] == ["z15", "and 24 more"]
@@ -159,11 +159,11 @@ def test_many_latents_leave_room_for_their_curves(monkeypatch):
 
 
 def test_curves_stack_the_latents_and_count_units(axes):
-    _, kl, dead = axes([[0, 9., 8., 3., 0., 1., 2., 2, 8], [10, 9., 8., 5., 0., 1., 4., 2, 16]])
+    _, kl, off = axes([[0, 9., 8., 3., 0., 1., 2., 2, 8], [10, 9., 8., 5., 0., 1., 4., 2, 16]])
     lower, upper = (area.get_paths()[0].vertices for area in kl.collections)
     assert lower[:, 1].max() == 4 and upper[:, 1].max() == 5  # z1, and z0 above it
     assert [text.get_text() for text in kl.texts] == ["z1 2 nats"] and kl.texts[0].xy == (10, 2)
-    np.testing.assert_array_equal(dead.lines[0].get_ydata(), [25, 50])
+    np.testing.assert_array_equal(off.lines[0].get_ydata(), [25, 50])
 
 
 def test_long_curves_are_means_over_several_rows(axes):

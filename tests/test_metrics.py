@@ -165,12 +165,12 @@ def test_names():
     assert names == [("scale", .7), ("mixed", .09), ("unused", .9), ("mixed", .5)]
 
 
-def test_dead_units():
+def test_units_off():
     """Units whose bias no image can outweigh; the others of the layer live, and other layers are untouched."""
     model = tb.BetaVAE(3, seed=0)
     model.parameters["encoder.conv2.bias"][[3, 30]] = -1e6
     model.parameters["decoder.linear1.bias"][:7] = -1e6
-    counts = metrics.dead_units(model, tb.DSprites(), samples=60)
+    counts = metrics.units_off(model, tb.DSprites(), samples=60)
     assert counts["encoder.conv2"] == [2, 32] and counts["decoder.linear1"] == [7, 256]
     assert [*counts] == [f"encoder.{name}" for name in ("conv1", "conv2", "conv3", "conv4", "linear1", "linear2")] + [
         f"decoder.{name}" for name in ("linear1", "linear2", "linear3", "conv1", "conv2", "conv3")]
@@ -242,7 +242,7 @@ def test_data_that_are_drawn_by_another_thread():
             with ThreadPoolExecutor(1) as thread:
                 return thread.submit(lambda: tb.DSprites().images(index)).result(timeout=60)
 
-    assert len(metrics.dead_units(tb.BetaVAE(2), Ahead(DRAWN), samples=30)) == 12
+    assert len(metrics.units_off(tb.BetaVAE(2), Ahead(DRAWN), samples=30)) == 12
 
 
 class Own:

@@ -90,7 +90,7 @@ for architecture in tb.vae.ARCHITECTURES.values():
 
     def look(i):
         return [*model.encode(sprites.images(index[i])), model.decode(z[i]),
-                np.array(list(tb.metrics.dead_units(model, sprites, 50, seed=i).values()))]
+                np.array(list(tb.metrics.units_off(model, sprites, 50, seed=i).values()))]
 
     def train(i):
         losses = model.loss_and_gradients(sprites.images(index[i]), noise[i], tb.beta_objective(4.0), 0)

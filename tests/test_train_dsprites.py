@@ -75,7 +75,7 @@ def test_the_output_tells(finished):
 def test_history(finished):
     header, *rows = (finished[0] / "history.csv").read_text().splitlines()
     assert header.startswith("step,total,reconstruction,kl,capacity,kl_z0,kl_z1,kl_z2,kl_z3,kl_z4,kl_z5,used,"
-                             "dead_encoder.conv1,") and header.endswith(",dead_decoder.conv3")
+                             "off_encoder.conv1,") and header.endswith(",off_decoder.conv3")
     rows = np.array([row.split(",") for row in rows], float)
     assert rows[:, 0].tolist() == [0, 10, 20]
     step, total, reconstruction, kl, capacity, *each = rows[:, :11].T
@@ -84,8 +84,8 @@ def test_history(finished):
     np.testing.assert_allclose(total, reconstruction + gamma * np.abs(kl - capacity))
     np.testing.assert_allclose(kl, np.sum(each, axis=0))
     np.testing.assert_array_equal(rows[:, 11], (np.array(each) >= metrics.UNUSED).sum(axis=0))
-    dead, sizes = rows[:, 12:], [32, 32, 32, 32, 256, 256, 256, 256, 512, 32, 32, 32]
-    assert dead.shape == (3, 12) and (dead >= 0).all() and (dead <= sizes).all() and dead.any()
+    off, sizes = rows[:, 12:], [32, 32, 32, 32, 256, 256, 256, 256, 512, 32, 32, 32]
+    assert off.shape == (3, 12) and (off >= 0).all() and (off <= sizes).all() and off.any()
 
 
 def test_metrics(finished):
@@ -97,7 +97,7 @@ def test_metrics(finished):
     np.testing.assert_allclose([latent["variance"] for latent in measured["latents"]], np.exp(logvar[0]), rtol=1e-5)
     assert all(latent["factor"] in ("mixed", "unused", *sprites.factor_names) and latent["kl"] >= 0
                for latent in measured["latents"])
-    assert measured["shape"] == "ellipse" and measured["dead_units"]["encoder.linear1"][1] == 256
+    assert measured["shape"] == "ellipse" and measured["units_off"]["encoder.linear1"][1] == 256
     assert measured["step"] == 25 and 0 <= measured["mig"] <= 1 and measured["settings"]["gamma"] == DEFAULTS["gamma"]
     _, means, logvars = tb.metrics.encode_samples(model, sprites)
     kl, _, _ = tb.gaussian_kl(means, logvars)

@@ -17,7 +17,7 @@ from tinybvae.schedule import as_schedule, value_at
 
 @np.errstate(under="ignore")  # whatever the caller's is: what is too small is 0
 def sigmoid(logits):
-    """p = 1 / (1 + e^−l), computed from e^−|l|, which cannot overflow."""
+    """s = 1 / (1 + e^−l) of logits l, computed from e^−|l|, which cannot overflow."""
     e = np.exp(-np.abs(logits))
     return np.where(logits >= 0, 1, e) / (1 + e)
 
@@ -28,10 +28,10 @@ def bernoulli_nll(logits, images):
     """Negative log-likelihood of the images in nats, and dlogits.
 
     Given z, pixels are independent: −log p(x|z) is a sum over them. From here on x is one pixel, white with the
-    probability p = sigmoid(l): its log-likelihood is x log p + (1 − x) log(1 − p). Since log p = l − log(1 + eˡ) and
-    log(1 − p) = −log(1 + eˡ),
+    probability s = sigmoid(l): its log-likelihood is x log s + (1 − x) log(1 − s). Since log s = l − log(1 + eˡ) and
+    log(1 − s) = −log(1 + eˡ),
 
-        its negative is log(1 + eˡ) − x l,  and the derivative of that by l is p − x
+        its negative is log(1 + eˡ) − x l,  and the derivative of that by l is s − x
 
     (Kingma and Welling 2014, appendix C.1); both are divided by N for the batch's mean. `logaddexp` computes
     log(1 + eˡ) as max(l, 0) + log(1 + e^−|l|), which cannot overflow. Raises ValueError for pixels outside 0 … 1.
@@ -62,7 +62,7 @@ class Bernoulli:
         return sigmoid(output)
 
     def least(self, images):
-        """At p = x: −Σ [x log x + (1 − x) log(1 − x)]"""
+        """At s = x: −Σ [x log x + (1 − x) log(1 − x)]"""
         require_pixels(images)
         x = np.asarray(images, np.float64)
         x, rest = x[(0 < x) & (x < 1)], len(images)
@@ -85,7 +85,10 @@ class Gaussian:
             raise ValueError(f"sigma must be a number, not {sigma}")
 
     def nll(self, output, images):
-        """Σ [(x − y)² / 2σ² + log σ + ½ log 2π] over pixels x, with y their output; by y: (y − x) / σ². Both over N."""
+        """Σ [(y − x)² / (2 sigma²) + log(sigma √(2π))] over pixels x, with y their output; by y: (y − x) / sigma²
+
+        Both are divided by N.
+        """
         require_one_shape(output, images)
         N, difference = len(images), output - images
         squares = float((difference ** 2).sum(dtype=np.float64)) / (2 * self.sigma ** 2)

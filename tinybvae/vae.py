@@ -40,8 +40,7 @@ def burgess2018(latents, image_shape, rng, dtype):
     if height % 16 or width % 16:
         raise ValueError(f"four convolutions each halve the image: height and width must be multiples of 16, "
                          f"not {height}×{width}")
-    small = (height // 16, width // 16, 32)
-    flat = small[0] * small[1] * 32
+    small, flat = (height // 16, width // 16, 32), height * width // 8
     encoder = Sequential(                                           # (N, height, width, channels): 64×64×1 in dSprites
         conv1=Conv2d(channels, 32, rng, dtype, input_grad=False),   # (N, 32, 32, 32)
         relu1=ReLU(),
@@ -207,7 +206,10 @@ class BetaVAE:
     @alone
     @np.errstate(under="ignore")
     def decode(self, z):
-        """z (N, D) -> (N, height, width, channels), of which p(x|z) is made: the picture is `likelihood.picture` of it."""
+        """z (N, D) -> output (N, height, width, channels), logits or what p(x|z) is else made of.
+
+        The picture is model.likelihood.picture(output).
+        """
         return self.decoder.infer(np.asarray(z, self.dtype))
 
     @alone

@@ -26,7 +26,7 @@ def _taps(w):
 
 
 def _pairs(w):
-    """w (4, 4, C, O), rows p = 2a + s and columns q = 2b + t, from the order (a, s, b, t) to (a, b, s, t), or back."""
+    """w (4, 4, C, O), rows p = 2a + e and columns q = 2b + f, from the order (a, e, b, f) to (a, b, e, f), or back."""
     return w.reshape(2, 2, 2, 2, *w.shape[2:]).transpose(0, 2, 1, 3, 4, 5)
 
 

@@ -87,7 +87,7 @@ def bernoulli_nll(logits, images):
 
 @parallel
 def _nll_and_dlogits(work, l, x, e, nll, dlogits, outside, N):
-    """nll: a pixel's log(1 + eˡ) − x l, from e = e^−|l| and nll = log(1 + e) before; dlogits: (p − x) / N.
+    """nll: a pixel's log(1 + eˡ) − x l, from e = e^−|l| and nll = log(1 + e) before; dlogits: (sigmoid(l) − x) / N.
 
     outside: how many pixels of a slice lie outside 0 … 1. Below 1e-20, e counts as 0, lest the backward pass multiply
     subnormal numbers, which is slow (README.md).

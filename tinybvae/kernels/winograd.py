@@ -1,19 +1,20 @@
 """The three loops with 25 products where im2col does 64: Winograd's minimal filtering, F(4×4, 2×2).
 
 Take four neighbouring outputs y0 … y3 of a convolution with two taps g0, g1 over five inputs d0 … d4. The trilinear
-form of which each loop is a derivative has eight terms, d[j+a] g[a] y[j]. They add up to Σ d[k] p[k], where p0 … p4 are
+form of which each loop is a derivative has eight terms, d[j+a] g[a] y[j]. They add up to Σ d[k] f[k], where f0 … f4 are
 the coefficients of a product of polynomials:
 
-    p(t) = p0 + p1 t + … + p4 t⁴ = g(t) y(t),  with g(t) = g0 + g1 t  and  y(t) = y0 + y1 t + y2 t² + y3 t³
+    f(t) = f0 + f1 t + … + f4 t⁴ = g(t) y(t),  with g(t) = g0 + g1 t  and  y(t) = y0 + y1 t + y2 t² + y3 t³
 
-Five products instead of eight tell p: its values at t = 0, 1, −2 and −1/2, and p4 = g1 y3. So five numbers are made of
+Five products instead of eight tell f: its values at t = 0, 1, −2 and −1/2, and f4 = g1 y3. So five numbers are made of
 each array: of w and small, by `of_taps` and `of_small`, the factors of these products; of big, by `of_big`, what they
-are multiplied by in Σ d[k] p[k]. A loop makes them of the two arrays it is given, multiplies, and takes what comes out
+are multiplied by in Σ d[k] f[k]. A loop makes them of the two arrays it is given, multiplies, and takes what comes out
 to the third array by the transpose of that one's transform, `to_big`, `to_small` or TAPSᵀ: that is the derivative.
-(Lavin and Gray 2016, arXiv 1509.09308: Bᵀ d is `of_big`, G g `of_taps`, Aᵀ m `to_small`. Most other t round more.)
+(Lavin and Gray 2016, arXiv 1509.09308: Bᵀ d is `of_big`, G g `of_taps`, Aᵀ of the products
+`to_small`. Most other t round more.)
 
-How a 4×4 convolution of stride 2 is of this kind: write p = 2a + s. Row 2i + p of padded big is row s of the pair of
-rows i + a. For each s, the taps a = 0, 1 slide over pairs one by one; s, and its twin in the columns, count as more
+How a 4×4 convolution of stride 2 is of this kind: write p = 2a + e. Row 2i + p of padded big is row e of the pair of
+rows i + a. For each e, the taps a = 0, 1 slide over pairs one by one; e, and its twin in the columns, count as more
 channels, hence 4·C of them. In two dimensions the rule is applied in both directions (Winograd 1980): 4×4 pixels of
 small, a *cell*, look at 10×10 pixels of big, 5×5 pairs, and 5×5 products of matrices do the work of 8×8:
 
@@ -84,36 +85,36 @@ def to_small(r0, r1, r2, r3, r4):
     return r0 + r1 + r2 + d + d, r1 - a - d, r1 + c + b, r1 - c - c - r3 + r4
 
 
-# The transforms of row i of cells, to and from rows t, t + 1, … of the matrices: first along one direction of a cell.
+# The transforms of row i of cells, to and from rows m, m + 1, … of the matrices: first along one direction of a cell.
 
 @jit
-def gather(padded, i, C, patches, t):
+def gather(padded, i, C, patches, m):
     """patches from big (2H+2, (2W+2)·C), padded by a pixel of zeros."""
     cell = _cell(padded)
     for j in range(padded.shape[1] // (8 * C)):
-        for s in range(2):
+        for e in range(2):
             for k in range(0, 2 * C, cell.shape[2]):
                 for b in range(5):
-                    _store(cell[:, b], (0,), of_big(*_five(padded[8 * i + s::2], (8 * C * j + k + 2 * C * b,))), False)
+                    _store(cell[:, b], (0,), of_big(*_five(padded[8 * i + e::2], (8 * C * j + k + 2 * C * b,))), False)
                 for a in range(5):
-                    _store(patches[5 * a:], (t + j, 2 * C * s + k), of_big(*_five(cell[a], (0,))), False)
+                    _store(patches[5 * a:], (m + j, 2 * C * e + k), of_big(*_five(cell[a], (0,))), False)
 
 
 @jit
-def scatter(patches, t, padded, i, C):
+def scatter(patches, m, padded, i, C):
     """The transpose of `gather`: what patches hold is added to big where they overlap."""
     cell = _cell(padded)
     for j in range(padded.shape[1] // (8 * C)):
-        for s in range(2):
+        for e in range(2):
             for k in range(0, 2 * C, cell.shape[2]):
                 for a in range(5):
-                    _store(cell[a], (0,), to_big(*_five(patches[5 * a:], (t + j, 2 * C * s + k))), False)
+                    _store(cell[a], (0,), to_big(*_five(patches[5 * a:], (m + j, 2 * C * e + k))), False)
                 for b in range(5):
-                    _store(padded[8 * i + s::2], (8 * C * j + k + 2 * C * b,), to_big(*_five(cell[:, b], (0,))), True)
+                    _store(padded[8 * i + e::2], (8 * C * j + k + 2 * C * b,), to_big(*_five(cell[:, b], (0,))), True)
 
 
 @jit
-def spread(small, i, squares, t):
+def spread(small, i, squares, m):
     """squares from small (N·H, W, O)."""
     cell = _cell(small)
     for j in range(small.shape[1] // 4):
@@ -121,17 +122,17 @@ def spread(small, i, squares, t):
             for b in range(4):
                 _store(cell[:, b], (0,), of_small(*_four(small[4 * i:], (4 * j + b, o))), False)
             for a in range(5):
-                _store(squares[5 * a:], (t + j, o), of_small(*_four(cell[a], (0,))), False)
+                _store(squares[5 * a:], (m + j, o), of_small(*_four(cell[a], (0,))), False)
 
 
 @jit
-def collect(squares, t, small, i):
+def collect(squares, m, small, i):
     """The transpose of `spread`."""
     cell = _cell(small)
     for j in range(small.shape[1] // 4):
         for o in range(0, small.shape[2], cell.shape[2]):
             for a in range(5):
-                _store(cell[a], (0,), to_small(*_five(squares[5 * a:], (t + j, o))), False)
+                _store(cell[a], (0,), to_small(*_five(squares[5 * a:], (m + j, o))), False)
             for b in range(4):
                 _store(small[4 * i:], (4 * j + b, o), to_small(*_five(cell[:, b], (0,))), False)
 

@@ -73,13 +73,13 @@ def random_forest(x, bins, labels, rng, trees=10):
     if x.dtype.kind not in "iu" or ((x < 0) | (x >= bins)).any():
         raise ValueError(f"x must be whole numbers from 0 to {bins - 1}")
     values, labels = np.unique(labels, return_inverse=True)
-    K, (N, D) = len(values), x.shape
-    _require_labels(labels, K, N)
-    importance, votes = np.zeros(D), np.zeros((N, K))
+    kinds, (N, D) = len(values), x.shape
+    _require_labels(labels, kinds, N)
+    importance, votes = np.zeros(D), np.zeros((N, kinds))
     n_log_n = np.arange(N + 1) * np.log(np.maximum(np.arange(N + 1), 1))
 
     def grow(train, test):
-        counts, gain = np.bincount(labels[train], minlength=K), 0
+        counts, gain = np.bincount(labels[train], minlength=kinds), 0
         if len(train) >= 2 * LEAF:
             seen = rng.permutation(D)[:math.ceil(math.sqrt(D))]
             gain, latent, cut = _best_cut(x, labels, train, seen, counts, bins, n_log_n)

@@ -85,8 +85,8 @@ def least_loss(model, data, samples=2000, seed=0, batch_size=BATCH):
     return sum(sums) / len(index)
 
 
-def dead_units(model, data, samples=2000, seed=0, batch_size=BATCH):
-    """{layer: [dead, units]}: of a layer's units, how many no image switches on, of some drawn as `_draw` does."""
+def units_off(model, data, samples=2000, seed=0, batch_size=BATCH):
+    """{layer: [off, units]}: of a layer's units, how many no image switches on, of some drawn as `_draw` does."""
     looked_at = alone(copy.deepcopy)(model)  # which keeps what its layers made
     on = dict.fromkeys(model.relus, False)
 

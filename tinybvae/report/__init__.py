@@ -37,7 +37,7 @@ def write_report(run, data, folder, command, encoded=None):
     memory.release()  # most of what training needed: pictures need memory of other sizes
     order = [latent["z"] for latent in sorted(latents, key=lambda latent: -latent["kl"])]
     labels = [f"z{d} {latents[d]['factor']}\n{latents[d]['kl']:.2f} nats" for d in order]
-    units = {layer: units for layer, (_, units) in measured["dead_units"].items()}
+    units = {layer: units for layer, (_, units) in measured["units_off"].items()}
     some, z = rng.integers(len(data), size=20), rng.standard_normal((20, model.latents))
     starts, factors = np.array([0, *some[:4]]), None
     if isinstance(data, DSprites) and model.image_shape == data.image_shape:
@@ -102,7 +102,7 @@ def describe(run, data, encoded=None):
         "kl": float(kl.sum()), "reconstruction": last.get("reconstruction"),
         "least": metrics.least_loss(run.model, data),
         "shape": None if shape is None else SHAPES[shape], "latents": latents,
-        "dead_units": metrics.dead_units(run.model, data), "samples": len(means),
+        "units_off": metrics.units_off(run.model, data), "samples": len(means),
         "constant_factors": [name for name, column in zip(names, classes.T) if (column == column[0]).all()],
         "left_out": metrics.notes(classes, names),
         "shares": {name: share.tolist() for name, share, is_told in zip(names, shares.T, told) if is_told},
@@ -128,7 +128,7 @@ def summary(measured):
     for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
         lines.append("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
     lines.append(f"{used(measured['latents'])} of {len(measured['latents'])} latents used; "
-                 f"{dead_text(measured['dead_units'])}")
+                 f"{off_text(measured['units_off'])}")
     if measured["reconstruction"] is not None and at_least(measured["least"]):
         lines.append(f"reconstruction loss {measured['reconstruction']:.1f} nats{at_least(measured['least'])}")
     lines += measured["left_out"]
@@ -138,10 +138,10 @@ def summary(measured):
     return "\n".join(lines)
 
 
-def dead_text(counts):
-    """What `metrics.dead_units` returns, as text: the layers that have some."""
-    dead = ", ".join(f"{layer} {dead} of {units}" for layer, (dead, units) in counts.items() if dead)
-    return f"units no image switches on: {dead or 'none'}"
+def off_text(counts):
+    """What `metrics.units_off` returns, as text: the layers that have some."""
+    some = ", ".join(f"{layer} {off} of {units}" for layer, (off, units) in counts.items() if off)
+    return f"units no image switches on: {some or 'none'}"
 
 
 def nearest(data, classes, part=2 ** 15):

@@ -155,8 +155,8 @@ def traversal_gif(model, mean, latents, labels=()):
 
 @picture
 def curves(history, columns, order, labels, units, least=0.0):
-    """PNG: the reconstruction loss, less the least that it can be; the KL of each latent, one above the other up to their
-    sum, and the capacity C if there is one; the share of each layer's units that no image of a batch switched on.
+    """PNG: the reconstruction loss, less its least; the KL of each latent, one above the other up to their sum, and the
+    capacity C if there is one; the share of each layer's units that no image of a batch switched on.
 
     `order` and `labels` as in `traversals`, for latents worth a label; `units` {layer: how many}.
     """
@@ -165,7 +165,7 @@ def curves(history, columns, order, labels, units, least=0.0):
     series = dict(zip(columns, rows.T))
     step = series["step"]
     figure = Figure(figsize=(11, 3.2), layout="constrained")
-    loss, kl, dead = figure.subplots(1, 3, width_ratios=(3, 5, 3))
+    loss, kl, off = figure.subplots(1, 3, width_ratios=(3, 5, 3))
     above = series["reconstruction"] - least
     loss.plot(step, above, color=INK, lw=.8)
     if (above > 0).any():
@@ -187,12 +187,12 @@ def curves(history, columns, order, labels, units, least=0.0):
     kl.set_title("KL (nats), latent by latent", fontsize=9)
 
     for i, (name, size) in enumerate(units.items()):
-        dead.plot(step, 100 * series[f"dead_{name}"] / size, lw=.8, label=name, color=f"C{i % 10}",
-                  ls="-" if name.startswith("encoder") else ":")
+        off.plot(step, 100 * series[f"off_{name}"] / size, lw=.8, label=name, color=f"C{i % 10}",
+                 ls="-" if name.startswith("encoder") else ":")
     if units:
-        dead.legend(fontsize=5, frameon=False, ncols=2)
-    dead.set_title("units that a batch does not switch on (%)", fontsize=9)
-    for axis in (loss, kl, dead):
+        off.legend(fontsize=5, frameon=False, ncols=2)
+    off.set_title("units that a batch does not switch on (%)", fontsize=9)
+    for axis in (loss, kl, off):
         axis.set_xlabel("step", fontsize=8)
         bare(axis, which="both")
     return png(figure)

@@ -73,7 +73,7 @@ to 1, says nothing.</p>
 {_image(images, "reconstructions.png", "images on the left, their reconstructions in the middle, samples on the right")}
 
 {_curves(run, images)}
-{_dead(measured)}
+{_off(measured)}
 {_scores(measured)}
 <h2>Made by</h2>
 <pre>{html.escape(command)}</pre>
@@ -159,13 +159,13 @@ def _image(images, name, text):
     return f'<img alt="{text}" src="data:image/png;base64,{base64.b64encode(images[name]).decode()}">'
 
 
-def _dead(measured):
-    rows = "".join(f'<tr><td>{layer}<td class="number">{dead}<td class="number">{units}\n'
-                   for layer, (dead, units) in measured["dead_units"].items() if dead)
+def _off(measured):
+    rows = "".join(f'<tr><td>{layer}<td class="number">{off}<td class="number">{units}\n'
+                   for layer, (off, units) in measured["units_off"].items() if off)
     if not rows:
         return "<p>Each unit is switched on by some image.</p>"
-    return ("<p>Units that no image, or none of 2,000, switches on: without a slope below 0 a ReLU passes no gradient "
-            f"to them, and they are dead.</p>\n<table><tr><th>layer<th>dead<th>of\n{rows}</table>")
+    return ("<p>Units that no image, or none of 2,000, switches on. Where a ReLU has no slope below 0 they are dead, since "
+            f"no gradient reaches them.</p>\n<table><tr><th>layer<th>off<th>of\n{rows}</table>")
 
 
 def _scores(measured):

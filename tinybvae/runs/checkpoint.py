@@ -56,9 +56,9 @@ class Run:
 
     @property
     def history_columns(self):
-        """used: latents with a KL of at least `metrics.UNUSED`; dead: units that no image of the batch switched on."""
+        """used: latents with a KL of at least `metrics.UNUSED`; off: units that no image of the batch switched on."""
         return ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(self.model.latents)),
-                "used", *(f"dead_{layer}" for layer in self.model.relus)]
+                "used", *(f"off_{layer}" for layer in self.model.relus)]
 
     def record(self, losses, objective):
         """Before an update: every HISTORY_EVERY steps, a row of the history."""
