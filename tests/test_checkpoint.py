@@ -290,3 +290,28 @@ def test_the_newest_whole_one(tmp_path):
     before(path).write_bytes(torn)
     with pytest.raises(ValueError, match="a.h5: damaged.*; .*a.before.h5: damaged"):
         newest_of(path)
+
+
+class Own:
+    """A likelihood of one's own."""
+
+    nll, picture, least = tb.bernoulli.nll, tb.bernoulli.picture, tb.bernoulli.least
+
+
+def test_likelihoods_come_back(tmp_path):
+    path = tmp_path / "a.h5"
+    tb.save(small_run(likelihood=tb.gaussian(.1)), path)
+    for back in tb.load_model(path), tb.load(path).model:
+        assert repr(back.likelihood) == "gaussian(sigma=0.1)"
+    own = Own()
+    tb.save(small_run(likelihood=own), path)
+    for read in tb.load, tb.load_model:
+        with pytest.raises(ValueError, match="a.h5: its likelihood is another Own: load it with likelihood="):
+            read(path)
+    assert tb.load_model(path, likelihood=own).likelihood is own
+
+
+def test_what_a_run_says_at_a_prompt():
+    text = repr(small_run())
+    assert text.startswith("Run at step 1, of Adam(learning_rate=") and "BetaVAE of 3 latents" in text
+    assert len(text) < 4000 and "history" not in text

@@ -207,3 +207,10 @@ def test_render_takes_real_values():
             tb.render(*wrong)
     with pytest.raises(ValueError, match=r"one number or N of each, not arrays that broadcast to \(2, 3\)"):
         tb.render(0, np.ones((2, 3)), 0, 0, 0)
+
+
+def test_what_data_says_at_a_prompt(tmp_path):
+    assert repr(SPRITES) == "DSprites of 737,280 images, rendered on demand"
+    np.savez(tmp_path / "a.npz", imgs=np.zeros((7, 16, 16, 3), np.uint8), latents_classes=np.arange(7)[:, None])
+    assert repr(tb.Images(tmp_path / "a.npz")) == (
+        f"Images of {tmp_path / 'a.npz'}: 7 of shape (16, 16, 3), factors factor_0 (7)")

@@ -7,6 +7,7 @@ import pytest
 
 import tinybvae as tb
 from tinybvae.gradcheck import numerical_gradient, relative_error
+from tinybvae.schedule import as_schedule, value_at
 
 
 def test_bernoulli_nll_known_values():
@@ -109,6 +110,106 @@ def test_weights_that_change():
     assert tb.capacity_objective(points, capacity=10.0)(3.0, step=5) == (35, -5)
 
 
+def test_an_objective_sees_each_latent():
+    """Ours weigh their sum."""
+    kl = np.array([1., 0., 2.5])
+    assert tb.beta_objective(4.0)(kl, step=0) == (14, 4)
+    assert tb.capacity_objective(10.0, capacity=1.5)(kl, step=0) == (20, 10)
+
+
+@pytest.mark.parametrize("width", [.1, 2.0, [(0, 5.0), (10, 1.0)]])
+def test_a_rounded_corner(width):
+    """At C it is flat, a width away its slope is γ/√2, and far away the penalty is a width short of the paper's."""
+    objective, at = tb.capacity_objective(100.0, 5.0, width), value_at(as_schedule("width", width), 5)
+    assert objective(np.array([2., 3.]), 5) == (0, 0)
+    for sign in (-1, 1):
+        penalty, slope = objective(np.array([5 + sign * at, 0]), 5)
+        assert penalty == pytest.approx(100 * at * (2 ** .5 - 1)) and slope == pytest.approx(sign * 100 / 2 ** .5)
+    penalty, slope = objective(np.array([1e6 + 5]), 5)
+    assert penalty == pytest.approx(100 * (1e6 - at)) and slope == pytest.approx(100)
+    kl = np.array([4.3, 1.1])
+    numerical = numerical_gradient(lambda: objective(kl, 5)[0], kl)
+    np.testing.assert_allclose(numerical, objective(kl, 5)[1], rtol=1e-8)
+
+
+@pytest.mark.parametrize("wrong", [lambda kl, step: (4 * kl, 4.0), lambda kl, step: (kl.sum(), np.ones(2)),
+                                   lambda kl, step: (kl.sum(), np.ones((3, 1)))])
+def test_what_an_objective_must_return(wrong):
+    model = tb.BetaVAE(3, image_shape=(16, 16, 1))
+    with pytest.raises(ValueError, match=r"takes the KL of each latent, \(3,\), and returns a penalty, one number, as "
+                                         r"4 \* kl.sum\(\) is, and its slope, one or \(3,\), not \("):
+        model.loss_and_gradients(np.zeros((2, 16, 16, 1)), np.zeros((2, 3)), wrong, 0)
+
+
+def test_an_objective_cannot_change_the_losses():
+    def greedy(kl, step):
+        kl[:] = 0
+        return 0.0, 0.0
+
+    model, rng = tb.BetaVAE(3, image_shape=(16, 16, 1)), np.random.default_rng(0)
+    losses = model.loss_and_gradients(rng.random((2, 16, 16, 1)), np.zeros((2, 3)), greedy, 0)
+    assert losses.kl > 0 and losses.kl == losses.kl_per_latent.sum()
+
+
+LIKELIHOODS = {"bernoulli": tb.bernoulli, "gaussian": tb.gaussian(.3)}
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_likelihoods(likelihood):
+    """The derivative is the function's; the least is reached by the output whose picture is the images, and by no other."""
+    rng = np.random.default_rng(0)
+    images, output = rng.uniform(.05, .95, (3, 4, 5, 2)), rng.standard_normal((3, 4, 5, 2))
+    numerical = numerical_gradient(lambda: likelihood.nll(output, images)[0], output)
+    assert relative_error(numerical, likelihood.nll(output, images)[1]) < 1e-8
+    least, best = likelihood.least(images), images if likelihood is not tb.bernoulli else np.log(images / (1 - images))
+    np.testing.assert_allclose(likelihood.picture(best), images)
+    assert likelihood.nll(best, images)[0] == pytest.approx(least, rel=1e-12)
+    assert not likelihood.nll(best, images)[1].round(12).any()
+    for near in best + .1, best - .1, output:
+        assert likelihood.nll(near, images)[0] > least
+    assert (0 <= likelihood.picture(9 * output)).all() and (likelihood.picture(9 * output) <= 1).all()
+    assert likelihood.nll(output.astype(np.float32), images.astype(np.float32))[1].dtype == np.float32
+    with pytest.raises(ValueError, match="one shape"):
+        likelihood.nll(output, images[:1])
+
+
+def test_least_losses_that_are_known():
+    half, binary = np.full((2, 3, 3, 1), .5), np.random.default_rng(0).integers(0, 2, (4, 3, 3, 1)).astype(np.float32)
+    assert tb.bernoulli.least(half) == pytest.approx(9 * np.log(2)) and tb.bernoulli.least(binary) == 0
+    assert tb.gaussian(1.0).least(half) == pytest.approx(4.5 * np.log(2 * np.pi))
+    model = tb.BetaVAE(2, image_shape=(16, 16, 1))
+
+    class Gray:
+        def __len__(self):
+            return 150
+
+        def images(self, index):
+            return np.full((len(index), 16, 16, 1), .5)
+
+    assert tb.metrics.least_loss(model, Gray()) == pytest.approx(256 * np.log(2))
+
+
+def test_gaussian_known_values():
+    """Two images of one pixel each, by the density of NumPy's own normal distribution."""
+    nll, doutput = tb.gaussian(.5).nll(np.array([[.2], [1.]]), np.array([[.7], [1.]]))
+    density = [np.exp(-(d / .5) ** 2 / 2) / (.5 * np.sqrt(2 * np.pi)) for d in (.5, 0)]
+    assert nll == pytest.approx(-np.mean(np.log(density)), rel=1e-12)
+    np.testing.assert_allclose(doutput, [[-1], [0]])  # (.2 − .7) / .25 / 2
+
+
+@pytest.mark.parametrize("sigma", [0, -1, float("nan"), float("inf"), [(0, 1.0), (5, .1)]])
+def test_sigmas_that_are_none(sigma):
+    with pytest.raises(ValueError, match="^sigma must be"):
+        tb.gaussian(sigma)
+
+
+def test_what_they_are_called():
+    assert repr(tb.beta_objective(4)) == "beta_objective(beta=4.0)"
+    assert repr(tb.capacity_objective(30, [(0, 0), (9, 25)], 2)) == (
+        "capacity_objective(gamma=30.0, capacity=[[0.0, 0.0], [9.0, 25.0]], width=2.0)")
+    assert repr(tb.bernoulli) == "bernoulli" and repr(tb.gaussian(.1)) == "gaussian(sigma=0.1)"
+
+
 def test_the_papers_capacity_rises_and_stays():
     objective = tb.capacity_objective()
     assert [objective.capacity(step) for step in (0, 50_000, 100_000, 10 ** 6)] == [0, 12.5, 25, 25]
@@ -126,7 +227,7 @@ def test_a_capacity_is_of_the_mean_image():
 @pytest.mark.parametrize("make, settings", [
     (tb.beta_objective, {"beta": -1}), (tb.beta_objective, {"beta": float("nan")}),
     (tb.beta_objective, {"beta": [(0, 1), (0, 2)]}), (tb.capacity_objective, {"gamma": [(0, 1), (2, -1)]}),
-    (tb.capacity_objective, {"gamma": -1}), (tb.capacity_objective, {"capacity": -1}),
+    (tb.capacity_objective, {"gamma": -1}), (tb.capacity_objective, {"width": -1}), (tb.capacity_objective, {"capacity": -1}),
     (tb.capacity_objective, {"capacity": float("nan")}), (tb.capacity_objective, {"capacity": [(0, 0), (5, -1)]}),
     (tb.capacity_objective, {"capacity": [(0, 0), (0, 25)]})])
 def test_objectives_refuse(make, settings):

@@ -49,7 +49,8 @@ def written(request, tmp_path_factory):
     shape, architecture, slope = {"burgess2018": ((64, 64, 1), tb.burgess2018, 0),
                                   "burgess2018 in colour": ((32, 48, 3), tb.burgess2018, .1),
                                   "fully connected": ((16, 16, 1), narrow, 0)}[request.param]
-    model = tb.BetaVAE(4, seed=1, image_shape=shape, architecture=architecture, negative_slope=slope)
+    model = tb.BetaVAE(4, seed=1, image_shape=shape, architecture=architecture, negative_slope=slope,
+                       likelihood=tb.gaussian(.5) if shape[2] == 3 else tb.bernoulli)
     for p in model.parameters.values():
         p += np.float32(.02) * RNG.standard_normal(p.shape, np.float32)  # as if trained: no bias is 0
     run = tb.Run(model, None, RNG, settings={"data": "<b>&.npz"})
@@ -139,7 +140,7 @@ def answer(written, tmp_path_factory):
 def test_it_agrees_with_the_model(written, answer):
     model, data, _ = written
     assert answer["latents"] == 4
-    np.testing.assert_allclose(answer["images"], tb.sigmoid(model.decode(Z)).reshape(3, -1), atol=2e-3)
+    np.testing.assert_allclose(answer["images"], model.likelihood.picture(model.decode(Z)).reshape(3, -1), atol=2e-3)
     np.testing.assert_allclose(answer["codes"], np.concatenate(model.encode(data.images(INDEX)), axis=1), atol=2e-3)
 
 
@@ -180,6 +181,17 @@ def test_images_that_only_look_like_dsprites(tmp_path):
     tb.write_report(tb.Run(model, None, RNG), Coloured((64, 64, 3)), tmp_path, "command")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "among images of one shape" in page and 'id="controls"' not in page and '"factors": null' in page
+
+
+def test_a_likelihood_that_the_page_does_not_know(tmp_path):
+    class Bernoulli(type(tb.bernoulli)):
+        def picture(self, output):
+            return 1 - super().picture(output)
+
+    model = tb.BetaVAE(2, image_shape=(16, 16, 1), likelihood=Bernoulli())
+    tb.write_report(tb.Run(model, None, RNG), Own((16, 16, 1)), tmp_path, "command")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "a likelihood that the page does not know" in page and "<script" not in page
 
 
 def test_layers_that_the_page_does_not_know(tmp_path):

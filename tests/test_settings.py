@@ -10,7 +10,7 @@ from tinybvae.runs.folder import new_run
 from tinybvae.runs.settings import DEFAULTS, PRESETS, add_options, command, configure, given_settings, objective_of
 from tinybvae.schedule import value_at
 
-PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "optimizer": "Adam", "start": "he",
+PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "likelihood": "bernoulli", "optimizer": "Adam", "start": "he",
          "negative_slope": 0}
 ANNEALED = {**PLAIN, "objective": "capacity", "steps": 100_000}
 EXPECTED = {
@@ -51,7 +51,10 @@ def test_sharp_goes_on_with_the_recipe():
     ({"objective": "beta", "beta": 0.0, "eps": .1}, {**PLAIN, "beta": 0.0, "eps": .1}),
     ({"gamma": 0.0}, {**ANNEALED, "gamma": 0.0, "capacity": [[0, 0], [100_000, 25]]}),
     ({"gamma": 30.0, "learning_rate": 1e-3}, {**ANNEALED, "gamma": 30.0, "learning_rate": 1e-3}),
-], ids=["recipe", "recipe, other latents", "capacity", "recipe, other rate", "beta", "beta 0", "gamma 0", "gamma"])
+    ({"likelihood": "gaussian:0.1"}, {**ANNEALED, "likelihood": "gaussian:0.1"}),
+    ({"architecture": "higgins2017"}, {**ANNEALED, "architecture": "higgins2017"}),
+], ids=["recipe", "recipe, other latents", "capacity", "recipe, other rate", "beta", "beta 0", "gamma 0", "gamma",
+        "likelihood", "architecture"])
 def test_the_recipe_lends_nothing_to_other_objectives(given, made):
     """Its learning rate and eps are made for its own γ: with another weight, published settings hold."""
     assert made.items() <= configure(given).items()
@@ -59,7 +62,8 @@ def test_the_recipe_lends_nothing_to_other_objectives(given, made):
 
 @pytest.mark.parametrize("given, preset", [
     ({}, None), ({"objective": "beta", "beta": 0.0}, None), ({"gamma": [[0, 5.0], [9, 1.0]], "latents": 3}, None),
-    ({"evaluate_every": 2, "data": "a file.npz"}, "miyosuda"), ({}, "higgins2017")])
+    ({"evaluate_every": 2, "data": "a file.npz"}, "miyosuda"), ({}, "higgins2017"),
+    ({"architecture": "higgins2017", "likelihood": "gaussian:0.1", "width": [[0, .1], [5, 2.0]]}, None)])
 def test_the_command_says_all_that_holds(given, preset):
     """Read again, it makes the same settings."""
     parser, settings = Parser(), configure(given, preset)

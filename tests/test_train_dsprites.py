@@ -245,7 +245,46 @@ def test_options_reach_the_run(tmp_path, quick):
     assert "gamma" not in back.settings and back.settings["batch_size"] == 5 and "--beta 0:3,9:30" in done.stdout
 
 
+def test_grays_and_their_likelihood(tmp_path, call):
+    """Told beside the loss is the least that it can be; and the likelihood comes back when the run is gone on with."""
+    rng, path = np.random.default_rng(0), tmp_path / "gray.npz"
+    images = rng.integers(0, 256, (30, 16, 16), np.uint8)
+    np.savez(path, imgs=images)
+    x = np.clip(images / 255, 1e-9, 1 - 1e-9)
+    entropy = -(x * np.log(x) + (1 - x) * np.log(1 - x)).sum() / 30
+    for likelihood, least in ("bernoulli", entropy), ("gaussian:0.5", 256 * np.log(.5 * np.sqrt(2 * np.pi))):
+        out = tmp_path / likelihood.replace(":", "")
+        options = [*SMALL, "--latents", 2, "--data", path, "--likelihood", likelihood, "--out", out]
+        assert call(main, *options, "--steps", 1)[0] == 0
+        status, text, _ = call(main, "--resume", "--steps", 2, "--out", out)
+        assert status == 0 and f"--likelihood {likelihood} " in text
+        said = f"({least:.1f} at the least, whatever the decoder)"
+        assert said in text and said in (out / "report.html").read_text(encoding="utf-8")
+        measured = json.loads((out / "metrics.json").read_text())
+        assert measured["least"] == pytest.approx(least, rel=1e-6) and measured["reconstruction"] > least
+        run = tb.load(out / "checkpoint.h5")
+        assert run.step == 2 and run.settings["likelihood"] == likelihood
+        assert repr(run.model.likelihood) == likelihood.replace(":", "(sigma=") + ")" * (":" in likelihood)
+
+
+def test_an_architecture_and_a_rounded_corner(tmp_path, call, quick, no_pictures):
+    """Apart from a preset: Higgins' network, by Adam."""
+    status, text, _ = call(main, *quick, "--steps", 1, "--architecture", "higgins2017", "--width", "0:.1,600:.1,700:2",
+                           "--out", tmp_path)
+    assert status == 0 and "--architecture higgins2017 " in text and "--optimizer Adam" in text
+    run = tb.load(tmp_path / "checkpoint.h5")
+    assert run.model.architecture is tb.higgins2017 and type(run.optimizer) is tb.Adam
+    assert run.settings["width"] == [[0, .1], [600, .1], [700, 2]] and run.settings["gamma"] == 1000
+
+
 WRONG = [
+    (["--likelihood", "laplace"], "--likelihood: must be bernoulli or gaussian:SIGMA, such as gaussian:0.1, SIGMA above"),
+    (["--likelihood", "gaussian"], "--likelihood: must be bernoulli or gaussian:SIGMA"),
+    (["--likelihood", "gaussian:0"], "--likelihood: must be bernoulli or gaussian:SIGMA"),
+    (["--architecture", "resnet"], "--architecture: invalid choice: 'resnet'"),
+    (["--optimizer", "SGD"], "--optimizer: invalid choice: 'SGD'"),
+    (["--width", "-1"], "--width: must be a number of at least 0"),
+    (["--objective", "beta", "--width", "2"], "--width belongs to --objective capacity, not to beta"),
     (["--steps", "0"], "--steps: must be a whole number from 1 to a billion, not '0'"),
     (["--steps", "1.5"], "--steps: must be a whole number"),
     (["--batch-size", "-3"], "--batch-size: must be"),

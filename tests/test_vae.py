@@ -11,7 +11,10 @@ from tinybvae import vae
 from tinybvae.gradcheck import check_model, numerical_gradient, relative_error
 
 OBJECTIVES = {"beta": tb.beta_objective(4.0),
-              "KL above C": tb.capacity_objective(100.0, 0.0), "KL below C": tb.capacity_objective(100.0, 50.0)}
+              "KL above C": tb.capacity_objective(100.0, 0.0), "KL below C": tb.capacity_objective(100.0, 50.0),
+              "rounded corner": tb.capacity_objective(100.0, 1.0, width=3.0),
+              "a β for each": lambda kl, step: (np.array([1., 50., 3., 0.]) @ kl, np.array([1., 50., 3., 0.])),
+              "free bits": lambda kl, step: (np.maximum(kl, 2.0).sum(), (kl > 2.0) * 1.0)}
 
 
 def rectangles(rng, count, height=64, width=64, channels=1):
@@ -83,6 +86,45 @@ def test_gradients_of_the_whole_model(architecture, image_shape, slope, objectiv
     assert all((p == before[name]).all() for name, p in model.parameters.items())
 
 
+class Laplace:
+    """A likelihood of one's own, of scale 1: its negative logarithm is |x − y| + log 2."""
+
+    def nll(self, output, images):
+        return np.abs(images - output).sum() / len(images) + self.least(images), np.sign(output - images) / len(images)
+
+    def picture(self, output):
+        return np.clip(output, 0, 1)
+
+    def least(self, images):
+        return images[0].size * np.log(2)
+
+
+@pytest.mark.parametrize("likelihood", [tb.gaussian(.5), Laplace()], ids=["gaussian", "laplace"])
+def test_gradients_with_another_likelihood(likelihood):
+    rng, shape = np.random.default_rng(3), (16, 16, 3)
+    model = tb.BetaVAE(4, seed=1, dtype=np.float64, image_shape=shape, likelihood=likelihood)
+    errors = check_model(model, rng.random((5, *shape)), rng.standard_normal((5, 4)), OBJECTIVES["beta"], 0, rng)
+    assert max(errors.values()) < 1e-6, errors
+    single = tb.BetaVAE(4, seed=1, image_shape=shape, likelihood=likelihood)
+    losses = single.loss_and_gradients(rng.random((5, *shape)), rng.standard_normal((5, 4)), OBJECTIVES["beta"], 0)
+    assert losses.reconstruction > likelihood.least(np.zeros((1, *shape)))
+    assert all(g.dtype == np.float32 for g in single.gradients.values())
+
+
+@pytest.mark.parametrize("wrong", [None, "bernoulli", tb.gaussian, tb.bernoulli_nll])
+def test_what_is_no_likelihood(wrong):
+    with pytest.raises(ValueError, match="likelihood must be bernoulli, gaussian.sigma. or what has their nll, picture"):
+        tb.BetaVAE(2, likelihood=wrong)
+
+
+def test_what_it_is_says_a_model_at_a_prompt():
+    text = repr(tb.BetaVAE(3, likelihood=tb.gaussian(.1), negative_slope=.1))
+    for expected in ("3 latents", "(64, 64, 1)", "burgess2018", "float32", "gaussian(sigma=0.1)", "encoder", "decoder",
+                     "  conv1    Conv2d(weight 4×4×1×32, bias 32)", "ReLU(negative_slope=0.1)", "of 248,454 parameters"):
+        assert expected in text, text
+    assert text.count("\n") == 30 and "object at" not in text
+
+
 MISTAKES = {  # a function of `vae`, what it returns instead, and the parameters whose gradients go wrong
     "σ where σ / 2 belongs": ("reparameterize_backward", lambda dz, logvar, noise: (
         dz, dz * noise * np.exp(logvar / 2)), "encoder."),
@@ -140,8 +182,8 @@ def test_an_objective_of_ones_own():
 def test_objectives_weigh_only_the_kl():
     rng = np.random.default_rng(0)
     model, images, noise = tb.BetaVAE(3, seed=0), rectangles(rng, 4), rng.standard_normal((4, 3))
-    losses = [model.loss_and_gradients(images, noise, objective, 0) for objective in OBJECTIVES.values()]
-    beta, above, below = losses
+    beta, above, below = (model.loss_and_gradients(images, noise, OBJECTIVES[name], 0)
+                          for name in ("beta", "KL above C", "KL below C"))
     assert beta.kl == above.kl == below.kl == pytest.approx(beta.kl_per_latent.sum())
     assert beta.total == pytest.approx(beta.reconstruction + 4 * beta.kl)
     assert above.total == pytest.approx(above.reconstruction + 100 * above.kl)

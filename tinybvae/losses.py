@@ -102,7 +102,7 @@ class Gaussian:
         return images[0].size * (math.log(self.sigma) + math.log(2 * math.pi) / 2)
 
     def __repr__(self):
-        return f"gaussian:{self.sigma:g}"
+        return f"gaussian(sigma={self.sigma})"
 
 
 bernoulli, gaussian = Bernoulli(), Gaussian
@@ -162,7 +162,7 @@ class BetaObjective:
         return beta * np.sum(kl), beta
 
     def __repr__(self):
-        return f"beta_objective({self.beta})"
+        return f"beta_objective(beta={self.beta})"
 
 
 class CapacityObjective:
@@ -190,7 +190,7 @@ class CapacityObjective:
         return gamma * (distance - width), gamma * (excess / distance if distance else 0.0)
 
     def __repr__(self):
-        return f"capacity_objective({self.gamma}, {self.C}, {self.width})"
+        return f"capacity_objective(gamma={self.gamma}, capacity={self.C}, width={self.width})"
 
 
 beta_objective, capacity_objective = BetaObjective, CapacityObjective

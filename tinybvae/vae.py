@@ -155,7 +155,8 @@ class BetaVAE:
             raise ValueError(f"architecture must be a function like burgess2018, not {architecture!r}")
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, not {dtype}")
-        if not all(callable(getattr(likelihood, name, None)) for name in ("nll", "picture", "least")):
+        asked = "nll", "picture", "least"
+        if isinstance(likelihood, type) or not all(callable(getattr(likelihood, name, None)) for name in asked):
             raise ValueError(f"likelihood must be bernoulli, gaussian(sigma) or what has their nll, picture and least, "
                              f"not {likelihood!r}")
         self.latents, self.image_shape, self.dtype = latents, image_shape, np.dtype(dtype)
