@@ -1,10 +1,13 @@
 """What tinybvae is and needs: `pip install .`, or `pip install ".[test]"` with what its tests need."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="tinybvae",
-    version="0.1.0",
+    version=re.search(r'__version__ = "(.*)"', Path("tinybvae/__init__.py").read_text(encoding="utf-8"))[1],
     description="A β-VAE from scratch, made to be read: manual backpropagation in NumPy, Numba kernels, no framework",
     long_description=open("README.md", encoding="utf-8").read(),
     long_description_content_type="text/markdown",

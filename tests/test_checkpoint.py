@@ -161,7 +161,7 @@ def test_layers_in_another_order_are_others(tmp_path):
 
 
 def test_a_file_that_does_not_say_its_layers(tmp_path, monkeypatch):
-    """Version 0.2's: its architecture's name holds, or what is given, if the parameters are the same."""
+    """As once they did not: its architecture's name holds, or what is given, if the parameters are the same."""
     monkeypatch.setattr(checkpoint, "_layers", lambda model: None)
     run, path, images = small_run(), tmp_path / "a.h5", np.ones((2, 16, 16, 1))
     tb.save(run, path)

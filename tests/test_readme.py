@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import tinybvae
+
 ROOT = Path(__file__).parent.parent
 TOPS = [ROOT / name for name in ("tinybvae", "examples", "tests")]
 FOLDERS = [ROOT, *TOPS, *(folder for top in TOPS for folder in top.rglob("[a-z]*") if folder.is_dir())]
@@ -59,3 +61,8 @@ def test_options_and_extras_exist(call, monkeypatch):
     assert presets and all(preset in help_text for preset in presets)
     extras = set(re.findall(r"\.\[(\w+)\]", text))
     assert extras and all(f'"{extra}": [' in (ROOT / "setup.py").read_text() for extra in extras)
+
+
+def test_one_version():
+    assert f"version: {tinybvae.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("## ")[1].startswith(f"{tinybvae.__version__}\n")

@@ -225,12 +225,12 @@ def _open(path):
 def _read_model(file, path, architecture, likelihood):
     """Names can be anybody's: what counts is that the layers are the same ones."""
     description = json.loads(file.attrs["model"])
-    name, said = description.pop("architecture"), description.pop("likelihood", "bernoulli")  # version 0.2's were that
+    name, said = description.pop("architecture"), description.pop("likelihood", "bernoulli")  # as all once were
     try:
         likelihood = likelihood or likelihood_of(said)
     except ValueError as error:
         raise ValueError(f"{path}: its likelihood is {said}: load it with likelihood=, that object") from error
-    layers = json.loads(file.attrs["layers"]) if "layers" in file.attrs else None  # version 0.2 did not say them
+    layers = json.loads(file.attrs["layers"]) if "layers" in file.attrs else None  # once they did not say them
     shapes = {parameter: array.shape for parameter, array in file["parameters"].items()}
     for one in [architecture] if architecture else sorted(ARCHITECTURES.values(), key=lambda one: _name(one) != name):
         try:
