@@ -11,7 +11,7 @@ import numpy as np
 from tinybvae import kernels
 from tinybvae.convolution import conv2d, conv2d_transpose, conv2d_weight, sum_pixels
 from tinybvae.kernels import accelerated
-from tinybvae.kernels.arrays import Arrays
+from tinybvae.kernels.arrays import Arrays, require_shape
 from tinybvae.kernels.chain import Chain
 
 BATCH = 64  # examples that `Sequential.infer` has in memory at a time
@@ -57,14 +57,6 @@ def he_normal(shape, fan_in, rng, dtype):
     return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(dtype)
 
 
-def _require_shape(layer, x, *axes, N=None):
-    """Raise ValueError unless x is (N, *axes); None stands for any size."""
-    axes = N, *axes
-    if x.ndim != len(axes) or any(want not in (None, have) for want, have in zip(axes, x.shape)):
-        wanted = ", ".join("…" if axis is None else str(axis) for axis in axes[1:])
-        raise ValueError(f"{type(layer).__name__} takes arrays of shape ({N or 'N'}, {wanted}), not {x.shape}")
-
-
 @accelerated(kernels.matmul)
 def matmul(a, b):
     """c[m,n] = Σ_k a[m,k] b[k,n]"""
@@ -81,7 +73,7 @@ class Linear(Layer):
         super().__init__(input_grad, weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x):
-        _require_shape(self, x, len(self.parameters["weight"]))
+        require_shape(self, x, len(self.parameters["weight"]))
         self.x = x
         y = matmul(x, self.parameters["weight"])
         y += self.parameters["bias"]
@@ -94,7 +86,7 @@ class Linear(Layer):
         b[o] enters y[n,o] for every n:                          db[o] = Σₙ dy[n,o];
         x[n,i] enters y[n,o] for every o, multiplied by W[i,o]:  dx[n,i] = Σₒ dy[n,o] W[i,o].
         """
-        _require_shape(self, dy, self.parameters["weight"].shape[1])
+        require_shape(self, dy, self.parameters["weight"].shape[1])
         self.gradients["weight"] = matmul(self.x.T, dy)
         self.gradients["bias"] = dy.sum(axis=0)
         return matmul(dy, self.parameters["weight"].T) if self.input_grad else None
@@ -159,7 +151,7 @@ class Tanh(Layer):
 
     def backward(self, dy):
         """dx = dy (1 − y²)"""
-        _require_shape(self, dy, *self.y.shape[1:], N=len(self.y))
+        require_shape(self, dy, *self.y.shape[1:], N=len(self.y))
         return dy * (1 - self.y ** 2)
 
 
@@ -180,7 +172,7 @@ class Reshape(Layer):
 
     def backward(self, dy):
         if dy is not None:  # the layer behind has input_grad=False
-            _require_shape(self, dy, *self.shape, N=self.x_shape[0])
+            require_shape(self, dy, *self.shape, N=self.x_shape[0])
             return dy.reshape(self.x_shape)
 
 
@@ -197,7 +189,7 @@ class Conv2d(Layer):
         super().__init__(input_grad, weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x):
-        _require_shape(self, x, None, None, self.parameters["weight"].shape[2])
+        require_shape(self, x, None, None, self.parameters["weight"].shape[2])
         if x.shape[1] % 2 or x.shape[2] % 2 or 0 in x.shape[1:]:
             raise ValueError(f"Conv2d halves height and width, which must be even and at least 2, not {x.shape[1:3]}")
         self.x = x
@@ -205,7 +197,7 @@ class Conv2d(Layer):
 
     def backward(self, dy):
         """dw = conv2d_weight(x, dy),  db = Σ dy over images and pixels,  dx = conv2d_transpose(dy, w)"""
-        _require_shape(self, dy, None, None, self.parameters["weight"].shape[3])
+        require_shape(self, dy, None, None, self.parameters["weight"].shape[3])
         self.gradients["weight"] = conv2d_weight(self.x, dy)
         self.gradients["bias"] = sum_pixels(dy)
         return conv2d_transpose(dy, self.parameters["weight"]) if self.input_grad else None
@@ -225,13 +217,13 @@ class ConvTranspose2d(Layer):
         super().__init__(input_grad, weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x):
-        _require_shape(self, x, None, None, self.parameters["weight"].shape[3])
+        require_shape(self, x, None, None, self.parameters["weight"].shape[3])
         self.x = x
         return conv2d_transpose(x, self.parameters["weight"], self.parameters["bias"])
 
     def backward(self, dy):
         """dw = conv2d_weight(dy, x),  db = Σ dy over images and pixels,  dx = conv2d(dy, w)"""
-        _require_shape(self, dy, None, None, self.parameters["weight"].shape[2])
+        require_shape(self, dy, None, None, self.parameters["weight"].shape[2])
         self.gradients["weight"] = conv2d_weight(dy, self.x)
         self.gradients["bias"] = sum_pixels(dy)
         return conv2d(dy, self.parameters["weight"]) if self.input_grad else None
@@ -241,14 +233,14 @@ class Sequential(Chain):
     """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own.
 
     Pickled or deeply copied, it is its layers' parameters and settings, without gradients or what `forward` kept.
-    Raises ValueError if a layer comes twice: it keeps what its backward needs of one place only.
+    Raises ValueError if a layer comes twice.
     """
 
     def __init__(self, **layers):
         super().__init__(layers)
 
     def forward(self, x):
-        for layer, how in self.passed():
+        for layer, how in self.passed():  # how: {}, or {"in_place": True} for a ReLU
             x = layer.forward(x, **how)
         return x
 

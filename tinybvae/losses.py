@@ -65,8 +65,8 @@ class Bernoulli:
         """At s = x: −Σ [x log x + (1 − x) log(1 − x)]"""
         require_pixels(images)
         x = np.asarray(images, np.float64)
-        x, rest = x[(0 < x) & (x < 1)], len(images)
-        return float(-(x * np.log(x) + (1 - x) * np.log1p(-x)).sum() / rest)
+        x = x[(0 < x) & (x < 1)]  # others are certain
+        return float(-(x * np.log(x) + (1 - x) * np.log1p(-x)).sum() / len(images))
 
     def __repr__(self):
         return "bernoulli"

@@ -68,3 +68,11 @@ def require_fit(a, b, fit):
     if not fit or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64):
         raise ValueError(f"arrays must fit together, be both float32 or both float64, and contiguous where written to, "
                          f"not {a.dtype} of {a.shape} and {b.dtype} of {b.shape}")
+
+
+def require_shape(layer, x, *axes, N=None):
+    """Raise ValueError unless x is (N, *axes); None stands for any size."""
+    axes = N, *axes
+    if x.ndim != len(axes) or any(want not in (None, have) for want, have in zip(axes, x.shape)):
+        wanted = ", ".join("…" if axis is None else str(axis) for axis in axes[1:])
+        raise ValueError(f"{type(layer).__name__} takes arrays of shape ({N or 'N'}, {wanted}), not {x.shape}")

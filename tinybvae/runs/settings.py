@@ -87,7 +87,7 @@ def add_settings(parser, without=()):
     add("latents", positive_int)
     add("likelihood", likelihood, "p(x|z): bernoulli, for black and white; gaussian:SIGMA, such as gaussian:0.1, for "
         "grays and colours", metavar="{bernoulli,gaussian:SIGMA}")
-    add("optimizer", str, choices=OPTIMIZERS)
+    add("optimizer", str, "Adam (Burgess et al.), or Adagrad (Higgins et al.)", choices=OPTIMIZERS)
     add("seed", seed, "of the weights, the images' order and the noise")
     add("start", str, "he: normal weights (He et al.), biases 0; uniform: both within 1/sqrt(fan_in)", choices=STARTS)
     add("negative_slope", slope, "of the ReLUs, below 0")
