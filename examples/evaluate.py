@@ -31,15 +31,15 @@ def main():
         left_out = tb.metrics.notes(encoded[0], tb.metrics.factors_of(data)[0])
         scores = tb.metrics.evaluate(model, data, encoded)
         found, units = losses(model, data), tb.metrics.units_off(model, data)
-        least = tb.metrics.least_loss(model, data)
-        write_atomically(out, json.dumps({**scores, **found, "least": least, "units_off": units, "left_out": left_out,
+        write_atomically(out, json.dumps({**scores, **found, "units_off": units, "left_out": left_out,
                                           "looked_at": looked_at}, indent=1).encode())
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
     say(looked_at)
     for name, score in scores.items():
         say(f"{tb.metrics.NAMES[name]:10} {score:.3f}")
-    say(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats{at_least(least) * (name == 'reconstruction')}"
+    least = at_least(found.pop("least", 0))
+    say(", ".join(f"{name.replace('_', ' ')} {nats:.1f} nats{least * (name == 'reconstruction')}"
                   for name, nats in found.items()))
     say(off_text(units))
     for line in left_out:

@@ -216,8 +216,9 @@ def train_one(name, token, given, preset, threads, wanted):
             tb.train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
                      settings["checkpoint_every"], save)
         scores = run.scores[-1] if run.scores else {}  # none if no factors are known
-        measured = describe(run, data, encoded)
-        return {**{score: scores.get(score, "") for score in NAMES}, **tb.metrics.losses(run.model, data),
+        measured, losses = describe(run, data, encoded), tb.metrics.losses(run.model, data)
+        del losses["least"]
+        return {**{score: scores.get(score, "") for score in NAMES}, **losses,
                 "used": used(measured["latents"]),
                 "units_off": sum(off for off, _ in measured["units_off"].values()),
                 "minutes": round((time.perf_counter() - start) / 60, 1), "worker": worker.address}
@@ -382,7 +383,7 @@ def read_rows(out):
     if not file.exists():
         return {}
     rows = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"), newline=""))
-    rows.fieldnames = ["units_off" if name == "dead_units" else name for name in rows.fieldnames or []]  # once called so
+    rows.fieldnames = ["units_off" if name == "dead_units" else name for name in rows.fieldnames or []]  # its old name
     if rows.fieldnames != COLUMNS:
         raise ValueError(f"{file} has other columns than a sweep's: give another folder")
     return {row["run"]: row for row in rows}

@@ -126,7 +126,7 @@ def test_an_architecture_is_known_by_its_layers(tmp_path):
             with pytest.raises(ValueError, match=f"a.h5: .*made with '{name}', whose layers are not those of "
                                                  "burgess2018 and higgins2017: load it with architecture="):
                 read(path)
-            with pytest.raises(ValueError, match="not those of burgess2018: load it with"):
+            with pytest.raises(ValueError, match="not those of burgess2018 .in encoder: .*: load it with"):
                 read(path, tb.burgess2018)
         np.testing.assert_array_equal(tb.load_model(path, own).decode(np.ones((2, 3))),
                                       run.model.decode(np.ones((2, 3))))
@@ -167,7 +167,7 @@ def test_a_file_that_does_not_say_its_layers(tmp_path, monkeypatch):
     tb.save(run, path)
     for architecture in None, tb.burgess2018, lambda *arguments: tb.burgess2018(*arguments):
         np.testing.assert_array_equal(tb.load_model(path, architecture).encode(images), run.model.encode(images))
-    with pytest.raises(ValueError, match="not those of higgins2017"):
+    with pytest.raises(ValueError, match="not those of higgins2017: load it"):
         tb.load(path, tb.higgins2017)
 
 
@@ -297,6 +297,9 @@ class Own:
 
     nll, picture, least = tb.bernoulli.nll, tb.bernoulli.picture, tb.bernoulli.least
 
+    def __init__(self, by=1):
+        self.by = by
+
 
 def test_likelihoods_come_back(tmp_path):
     path = tmp_path / "a.h5"
@@ -306,8 +309,11 @@ def test_likelihoods_come_back(tmp_path):
     own = Own()
     tb.save(small_run(likelihood=own), path)
     for read in tb.load, tb.load_model:
-        with pytest.raises(ValueError, match="a.h5: its likelihood is another Own: load it with likelihood="):
+        with pytest.raises(ValueError, match="a.h5: its likelihood is another Own by=1.0: load it with likelihood="):
             read(path)
+        for wrong, text in (Own(.5), "another Own by=0.5"), (tb.bernoulli, "bernoulli"), (Own, "a class"):
+            with pytest.raises(ValueError, match=f"a.h5: its likelihood is another Own by=1.0, not {text}"):
+                read(path, likelihood=wrong)
     assert tb.load_model(path, likelihood=own).likelihood is own
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import tinybvae as tb
 from tinybvae import gradcheck, layers
+from tinybvae.kernels.chain import BATCH
 
 START = {"rng": np.random.default_rng(0), "dtype": np.float64}
 CASES = {
@@ -229,7 +230,7 @@ def test_what_a_layer_was_given_stays_as_it_was():
 def test_inference_keeps_nothing():
     """A pass before it can still be gone back, and batches change no bit."""
     chain, rng = chain_of_all_kinds(), np.random.default_rng(0)
-    x, dy, many = (rng.standard_normal(shape) for shape in ((3, 2, 4, 1), (3, 4), (layers.BATCH + 7, 2, 4, 1)))
+    x, dy, many = (rng.standard_normal(shape) for shape in ((3, 2, 4, 1), (3, 4), (BATCH + 7, 2, 4, 1)))
 
     def kept():
         parts = *chain.layers.values(), *chain.layers["inner"].layers.values()

@@ -133,11 +133,11 @@ def test_a_rounded_corner(width):
 
 
 @pytest.mark.parametrize("wrong", [lambda kl, step: (4 * kl, 4.0), lambda kl, step: (kl.sum(), np.ones(2)),
-                                   lambda kl, step: (kl.sum(), np.ones((3, 1)))])
+                                   lambda kl, step: (kl.sum(), np.ones((3, 1))), lambda kl, step: kl.sum()])
 def test_what_an_objective_must_return(wrong):
     model = tb.BetaVAE(3, image_shape=(16, 16, 1))
-    with pytest.raises(ValueError, match=r"takes the KL of each latent, \(3,\), and returns a penalty, one number, as "
-                                         r"4 \* kl.sum\(\) is, and its slope, one or \(3,\), not \("):
+    with pytest.raises(ValueError, match=r"takes the KL of each latent, \(3,\), and returns \(penalty, slope\), "
+                                         r"one number, as 4 \* kl.sum\(\) is, and one or \(3,\), not \("):
         model.loss_and_gradients(np.zeros((2, 16, 16, 1)), np.zeros((2, 3)), wrong, 0)
 
 
@@ -156,7 +156,7 @@ LIKELIHOODS = {"bernoulli": tb.bernoulli, "gaussian": tb.gaussian(.3)}
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
 def test_likelihoods(likelihood):
-    """The derivative is the function's; the least is reached by the output whose picture is the images, and by no other."""
+    """The derivative is the function's; the output whose picture is the images reaches the least, and no other does."""
     rng = np.random.default_rng(0)
     images, output = rng.uniform(.05, .95, (3, 4, 5, 2)), rng.standard_normal((3, 4, 5, 2))
     numerical = numerical_gradient(lambda: likelihood.nll(output, images)[0], output)
@@ -186,7 +186,7 @@ def test_least_losses_that_are_known():
         def images(self, index):
             return np.full((len(index), 16, 16, 1), .5)
 
-    assert tb.metrics.least_loss(model, Gray()) == pytest.approx(256 * np.log(2))
+    assert tb.metrics.losses(model, Gray(), 100)["least"] == pytest.approx(256 * np.log(2))
 
 
 def test_gaussian_known_values():
@@ -227,7 +227,8 @@ def test_a_capacity_is_of_the_mean_image():
 @pytest.mark.parametrize("make, settings", [
     (tb.beta_objective, {"beta": -1}), (tb.beta_objective, {"beta": float("nan")}),
     (tb.beta_objective, {"beta": [(0, 1), (0, 2)]}), (tb.capacity_objective, {"gamma": [(0, 1), (2, -1)]}),
-    (tb.capacity_objective, {"gamma": -1}), (tb.capacity_objective, {"width": -1}), (tb.capacity_objective, {"capacity": -1}),
+    (tb.capacity_objective, {"gamma": -1}), (tb.capacity_objective, {"width": -1}),
+    (tb.capacity_objective, {"capacity": -1}),
     (tb.capacity_objective, {"capacity": float("nan")}), (tb.capacity_objective, {"capacity": [(0, 0), (5, -1)]}),
     (tb.capacity_objective, {"capacity": [(0, 0), (0, 25)]})])
 def test_objectives_refuse(make, settings):

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from tinybvae.runs.commandline import as_text, schedule
-from tinybvae.schedule import as_schedule, changed, value_at
+from tinybvae.runs.settings import changed
+from tinybvae.schedule import as_schedule, value_at
 
 POINTS = as_schedule("rate", [(0, 100), (10, 100), (30, 1)])
 

@@ -10,8 +10,8 @@ from tinybvae.runs.folder import new_run
 from tinybvae.runs.settings import DEFAULTS, PRESETS, add_options, command, configure, given_settings, objective_of
 from tinybvae.schedule import value_at
 
-PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "likelihood": "bernoulli", "optimizer": "Adam", "start": "he",
-         "negative_slope": 0}
+PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "likelihood": "bernoulli",
+         "optimizer": "Adam", "start": "he", "negative_slope": 0}
 ANNEALED = {**PLAIN, "objective": "capacity", "steps": 100_000}
 EXPECTED = {
     "sharp": {"objective": "capacity", "gamma": DEFAULTS["gamma"], "negative_slope": .1},

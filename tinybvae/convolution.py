@@ -5,6 +5,7 @@ Every convolution of Burgess's network is 4×4, stride 2, padding 1: it halves a
 
     conv2d(big, w)[n, i, j, o]  =  Σ padded[n, 2i+p, 2j+q, c] · w[p, q, c, o]                         over p, q and c
 
+(to a mathematician a cross-correlation: in a convolution w would be turned round, which to learnt weights is all one).
 Multiply it entry by entry by any array `small` of its shape, and sum up:
 
     F(big, w, small)  =  Σ padded[n, 2i+p, 2j+q, c] · w[p, q, c, o] · small[n, i, j, o]     over n, i, j, p, q, c and o
@@ -14,14 +15,15 @@ its indices, sum over the others. The three functions below are these derivative
 
     conv2d = ∂F/∂small        conv2d_transpose = ∂F/∂big        conv2d_weight = ∂F/∂w
 
-and all that backpropagation needs. For a layer y = conv2d(x, w), with dy = ∂L/∂y of a loss L: when x or w changes a
-little, L changes by ⟨change of y, dy⟩, and that is the change of F(x, w, dy) with dy held. Hence
+which are all that backpropagation needs. For a layer y = conv2d(x, w), with dy = ∂L/∂y of a loss L: when x or w changes
+a little, L changes by ⟨change of y, dy⟩, and that is the change of F(x, w, dy) with dy held. Hence
 
     dx = conv2d_transpose(dy, w)        dw = conv2d_weight(x, dy)
 
-⟨conv2d(x, w), s⟩ = ⟨x, conv2d_transpose(s, w)⟩ for all x and s, since both sides are F(x, w, s): so the transpose is
-called the adjoint. It is to the convolution what Wᵀ is to W. It leads from small to big, which is what a decoder needs:
-its layers are y = conv2d_transpose(x, w), with weights of their own. ⟨y, dy⟩ is F(dy, w, x), hence
+⟨conv2d(x, w), small⟩ = ⟨x, conv2d_transpose(small, w)⟩ for all x and small, since both sides are F(x, w, small): so the
+transpose is called the adjoint. It is to the convolution what Aᵀ is to a matrix A. It leads from small to big, which is
+what a decoder needs: its layers are y = conv2d_transpose(x, w), with weights of their own. ⟨y, dy⟩ is F(dy, w, x),
+hence
 
     dx = conv2d(dy, w)                  dw = conv2d_weight(dy, x)
 
@@ -52,7 +54,8 @@ def conv2d(big, w, bias=0):
 
 @accelerated(kernels.conv2d_transpose)
 def conv2d_transpose(small, w, bias=0):
-    """padded[n,2i+p,2j+q,c] += Σ_o small[n,i,j,o] · w[p,q,c,o] over all i, j, p, q; big is that without its border"""
+    """padded[n,2i+p,2j+q,c] = bias[c] + Σ small[n,i,j,o] · w[p,q,c,o] over o, and all i, p and j, q that meet there;
+    big is that without its border"""
     N, H, W, C = *small.shape[:3], w.shape[2]
     padded = np.full((N, 2 * H + 2, 2 * W + 2, C), bias, small.dtype)
     for p, q in np.ndindex(4, 4):

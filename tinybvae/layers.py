@@ -4,8 +4,6 @@
 H W are the sides of the small images, O their channels, C those of the big ones, and channels come last.
 """
 
-import copy
-
 import numpy as np
 
 from tinybvae import kernels
@@ -14,18 +12,16 @@ from tinybvae.kernels import accelerated
 from tinybvae.kernels.arrays import Arrays, require_shape
 from tinybvae.kernels.chain import Chain
 
-BATCH = 64  # examples that `Sequential.infer` has in memory at a time
-
 
 class Layer:
-    """`parameters` and `gradients`: {name: array}, the same names and shapes. `settings`: what else defines it.
+    """`parameters` and `gradients`: {name: array}, the same names and shapes. `settings`: what else it is made of.
 
     With input_grad=False `backward` returns None: the first layer's x is the data, and nobody needs its dx. Layers with
     parameters raise ValueError for arrays of another shape, or of another dtype than their own.
     """
 
-    hands_over = False  # whether what `forward` and `backward` return is new, and they keep none of it
-    takes_over = False  # whether they can work in place: between two that hand over, they are asked to
+    hands_over = False  # True: y and dx are new arrays, of which it keeps nothing
+    takes_over = False  # True: told in_place=True, it writes y over x, and dx over dy, as between two that hand over
 
     def __init__(self, input_grad=True, **parameters):
         self.input_grad, self.parameters = input_grad, Arrays(parameters, may_grow=True)
@@ -41,6 +37,7 @@ class Layer:
 
     @property
     def settings(self):
+        """{name: what JSON can hold}: what a checkpoint compares, lest it be taken for that of another layer."""
         return {}
 
     def __repr__(self):
@@ -58,13 +55,13 @@ def he_normal(shape, fan_in, rng, dtype):
 
 
 @accelerated(kernels.matmul)
-def matmul(a, b):
-    """c[m,n] = Σ_k a[m,k] b[k,n]"""
-    return a @ b
+def matmul(left, right):
+    """product[n,o] = Σ_k left[n,k] right[k,o]"""
+    return left @ right
 
 
 class Linear(Layer):
-    """y = x W + b, that is y[n,o] = Σᵢ x[n,i] W[i,o] + b[o].  x (N, inputs), W (inputs, outputs), y (N, outputs)."""
+    """y = x w + b, that is y[n,o] = Σₖ x[n,k] w[k,o] + b[o].  x (N, inputs), w (inputs, outputs), y (N, outputs)."""
 
     hands_over = True
 
@@ -80,11 +77,11 @@ class Linear(Layer):
         return y
 
     def backward(self, dy):
-        """dW = xᵀ dy,  db = Σₙ dy,  dx = dy Wᵀ
+        """dw = xᵀ dy,  db = Σₙ dy,  dx = dy wᵀ
 
-        W[i,o] enters y[n,o] for every n, multiplied by x[n,i]:  dW[i,o] = Σₙ x[n,i] dy[n,o];
+        w[k,o] enters y[n,o] for every n, multiplied by x[n,k]:  dw[k,o] = Σₙ x[n,k] dy[n,o];
         b[o] enters y[n,o] for every n:                          db[o] = Σₙ dy[n,o];
-        x[n,i] enters y[n,o] for every o, multiplied by W[i,o]:  dx[n,i] = Σₒ dy[n,o] W[i,o].
+        x[n,k] enters y[n,o] for every o, multiplied by w[k,o]:  dx[n,k] = Σₒ dy[n,o] w[k,o].
         """
         require_shape(self, dy, self.parameters["weight"].shape[1])
         self.gradients["weight"] = matmul(self.x.T, dy)
@@ -112,8 +109,7 @@ class ReLU(Layer):
     """y = max(x, negative_slope · x), of any shape; 0 ≤ negative_slope < 1.
 
     A unit that no image switches on (x > 0) passes no gradient back if the slope is 0: it learns nothing any more, and
-    is dead. A small slope lets it come back (Maas et al. 2013, eq. 2). In place, x becomes y and dy becomes dx, which
-    saves a tenth of a training step.
+    is dead. A small slope lets it come back (Maas et al. 2013, eq. 2).
     """
 
     takes_over = True
@@ -240,19 +236,15 @@ class Sequential(Chain):
         super().__init__(layers)
 
     def forward(self, x):
-        for layer, how in self.passed():  # how: {}, or {"in_place": True} for a ReLU
-            x = layer.forward(x, **how)
+        for forward in self.forwards():
+            x = forward(x)
         return x
 
     def backward(self, dy):
-        """The chain rule: each layer's dx is ∂L/∂y of the one before it."""
-        for layer, how in reversed(self.in_place()):
-            dy = layer.backward(dy, **how)
+        """The chain rule: what one layer returns, its dx, is dy of the one before it."""
+        for backward in self.backwards():
+            dy = backward(dy)
         return dy
-
-    def infer(self, x):
-        """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
-        return np.concatenate([copy.copy(self).forward(x[i:i + BATCH]) for i in range(0, max(len(x), 1), BATCH)])
 
     @property
     def relus(self):

@@ -11,19 +11,19 @@ import numpy as np
 
 from tinybvae import kernels
 from tinybvae.kernels import accelerated
-from tinybvae.kernels.arrays import require_one_shape, require_pixels
-from tinybvae.schedule import as_schedule, value_at
+from tinybvae.kernels.arrays import require_one_shape, require_pixels, small_is_zero
+from tinybvae.schedule import LEAST, as_schedule, value_at
 
 
-@np.errstate(under="ignore")  # whatever the caller's is: what is too small is 0
+@small_is_zero
 def sigmoid(logits):
     """s = 1 / (1 + e^−l) of logits l, computed from e^−|l|, which cannot overflow."""
-    e = np.exp(-np.abs(logits))
-    return np.where(logits >= 0, 1, e) / (1 + e)
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1, small) / (1 + small)
 
 
 @accelerated(kernels.bernoulli_nll)
-@np.errstate(under="ignore")
+@small_is_zero
 def bernoulli_nll(logits, images):
     """Negative log-likelihood of the images in nats, and dlogits.
 
@@ -45,7 +45,7 @@ def bernoulli_nll(logits, images):
 
 # A likelihood p(x|z) is an object with three functions. The decoder's output (N, …) has an image's shape.
 #     nll(output, images)   its negative logarithm in nats, the batch's mean; and its derivative by the output
-#     picture(output)       the mean image, from 0 to 1
+#     picture(output)       the image to show for it, from 0 to 1
 #     least(images)         the least that nll can be for these images, in nats, the batch's mean
 
 class Bernoulli:
@@ -64,9 +64,9 @@ class Bernoulli:
     def least(self, images):
         """At s = x: −Σ [x log x + (1 − x) log(1 − x)]"""
         require_pixels(images)
-        x = np.asarray(images, np.float64)
-        x = x[(0 < x) & (x < 1)]  # others are certain
-        return float(-(x * np.log(x) + (1 - x) * np.log1p(-x)).sum() / len(images))
+        gray = np.asarray(images, np.float64)
+        gray = gray[(0 < gray) & (gray < 1)]
+        return float(-(gray * np.log(gray) + (1 - gray) * np.log1p(-gray)).sum() / len(images))
 
     def __repr__(self):
         return "bernoulli"
@@ -80,9 +80,9 @@ class Gaussian:
     """
 
     def __init__(self, sigma):
-        self.sigma = as_schedule("sigma", sigma)
-        if isinstance(self.sigma, list):
-            raise ValueError(f"sigma must be a number, not {sigma}")
+        if np.ndim(sigma) or not LEAST <= sigma < math.inf:
+            raise ValueError(f"sigma must be a number, positive and finite, not {sigma}")
+        self.sigma = float(sigma)
 
     def nll(self, output, images):
         """Σ [(y − x)² / (2 sigma²) + log(sigma √(2π))] over pixels x, with y their output; by y: (y − x) / sigma²
@@ -108,10 +108,11 @@ class Gaussian:
 bernoulli, gaussian = Bernoulli(), Gaussian
 
 
-@np.errstate(under="ignore")
+@small_is_zero
 def gaussian_kl(mean, logvar):
-    """The KL(q ‖ p) of each latent (D,) in nats, and the derivatives of their sum by mean and logvar.
+    """The KL(q ‖ p) of each latent (D,) in nats, and its derivatives by the latent's own mean and logvar (N, D).
 
+    The KL of a latent depends on no other's mean and logvar: weigh each by a slope, and so are its derivatives.
     q = N(μ, σ²), and the prior p = N(0, 1). The encoder gives log σ², for which any real number will do.
 
     KL = E_q[log q(z) − log p(z)], with log q = −½ (log 2π + log σ² + (z − μ)² / σ²) and log p = −½ (log 2π + z²).
@@ -135,15 +136,13 @@ def gaussian_kl(mean, logvar):
 # bits.
 
 def weighed(objective, kl, step, dtype):
-    """An objective's penalty, as a number, and its slope in arrays of this dtype.
-
-    Raises ValueError unless these are one number, and one or one for each latent.
-    """
-    penalty, slope = objective(kl.copy(), step)
+    """An objective's penalty, as a number, and its slope in arrays of this dtype. Raises ValueError for others."""
+    returned = objective(kl.copy(), step)
+    penalty, slope = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, np.empty((0, 0)))
     penalty, slope = np.asarray(penalty, np.float64), np.asarray(slope, dtype)
     if penalty.shape or slope.shape not in ((), kl.shape):
-        raise ValueError(f"an objective takes the KL of each latent, {kl.shape}, and returns a penalty, one number, as "
-                         f"4 * kl.sum() is, and its slope, one or {kl.shape}, not {penalty.shape} and {slope.shape}")
+        raise ValueError(f"an objective takes the KL of each latent, {kl.shape}, and returns (penalty, slope), one "
+                         f"number, as 4 * kl.sum() is, and one or {kl.shape}, not {penalty.shape} and {slope.shape}")
     return float(penalty), slope
 
 

@@ -34,19 +34,5 @@ def as_schedule(name, schedule, zero=False):
     return points.tolist()
 
 
-def changed(schedule, new, step):
-    """The schedule as it was before a step, and the new one from there on; itself, if that is no change."""
-    def points(schedule):
-        return schedule if isinstance(schedule, list) else [[0.0, schedule]]
-
-    def rest(schedule):
-        return [[float(step), value_at(schedule, step)], *([at, value] for at, value in points(schedule) if at > step)]
-
-    if rest(schedule) == rest(new):
-        return schedule
-    past = [[at, value] for at, value in points(schedule) if at < step - 1]
-    return [*past, [step - 1.0, value_at(schedule, step - 1)], *rest(new)] if step else new
-
-
 def _rise_from_0(steps):
     return len(steps) > 0 and steps[0] >= 0 and np.isfinite(steps).all() and (np.diff(steps) > 0).all()

@@ -6,9 +6,9 @@ from tinybvae.kernels.threads import LOCK
 def updates(run, data, objective, steps, batch_size=64):
     """Train until `steps` updates are done. Yields, after each, its images, its noise and the losses before it.
 
-    `run` has a model, its optimizer, a random generator `rng` and the number `step` of updates done; `data` is what
-    `data.images` describes, `objective` one of `losses`, or one of your own. All randomness is drawn from run.rng,
-    first a batch's images, then its noise: so that a run can be gone on with.
+    `run` is a `runs.Run`: a model, its optimizer, a random generator `rng`, the number `step` of updates done, and what
+    it checks and keeps of each. `data` is what `data.images` describes, `objective` one of `losses` or your own. All
+    randomness is drawn from run.rng, first a batch's images, then its noise: so a run can be gone on with.
     """
     model = run.model
     while run.step < steps:

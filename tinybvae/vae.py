@@ -10,9 +10,10 @@ mean over z drawn from q(z|x). p(x) does not depend on z, and is p(x|z) p(z) / p
               =  E_q[log p(x|z)] −   KL(q(z|x) ‖ p(z))         +    KL(q(z|x) ‖ p(z|x))
               ≥  E_q[log p(x|z)] −   KL(q(z|x) ‖ p(z))
 
-since by Jensen's inequality −KL(q ‖ p) = E_q[log(p/q)] ≤ log E_q[p/q] = log 1 = 0. The last line is the evidence lower
-bound, ELBO. Training raises it: it lowers the reconstruction loss, −log p(x|z) for one z drawn for each image, which
-estimates −E_q[log p(x|z)], plus an objective's penalty on the KL, which for β = 1 is the KL.
+since no KL is negative: by Jensen's inequality −KL(q ‖ r) = E_q[log(r/q)] ≤ log E_q[r/q] = log 1 = 0, for any r. The
+last line is the evidence lower bound, ELBO. Training raises it: it lowers the reconstruction loss, −log p(x|z) for one
+z drawn for each image, which estimates −E_q[log p(x|z)], plus an objective's penalty on the KL, which for β = 1 is the
+KL.
 
 N batch, D latents. An architecture is a function of the number of latents, the image's shape (height, width, channels),
 the random generator that draws the weights and their dtype. It returns an encoder, from images to 2·D numbers (the
@@ -24,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinybvae.kernels.arrays import integers, require_one_shape, require_pixels
+from tinybvae.kernels.arrays import model_sizes, require_one_shape, require_pixels, small_is_zero
 from tinybvae.kernels.threads import alone
 from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
 from tinybvae.losses import bernoulli, gaussian_kl, weighed
@@ -40,7 +41,7 @@ def burgess2018(latents, image_shape, rng, dtype):
     if height % 16 or width % 16:
         raise ValueError(f"four convolutions each halve the image: height and width must be multiples of 16, "
                          f"not {height}×{width}")
-    small, flat = (height // 16, width // 16, 32), height * width // 8
+    small, flat = (height // 16, width // 16, 32), 32 * (height // 16) * (width // 16)
     encoder = Sequential(                                           # (N, height, width, channels): 64×64×1 in dSprites
         conv1=Conv2d(channels, 32, rng, dtype, input_grad=False),   # (N, 32, 32, 32)
         relu1=ReLU(),
@@ -103,20 +104,21 @@ def higgins2017(latents, image_shape, rng, dtype):
 ARCHITECTURES = {function.__name__: function for function in (burgess2018, higgins2017)}
 
 
-@np.errstate(under="ignore")  # whatever the caller's is
+@small_is_zero
 def reparameterize(mean, logvar, noise):
     """z = μ + σ ε, with σ = exp(½ log σ²) and ε standard normal (Kingma and Welling 2014, section 2.4); all (N, D).
 
     The reconstruction loss is a mean over z drawn from N(μ, σ²). A draw as such has no derivative by μ or σ: they only
     say which draws are likely. z = μ + σ ε has the same distribution, but its randomness, ε, depends on neither. So for
-    a given ε, z is an ordinary function of both, and the derivative of the mean is the mean of the derivatives, which
-    one draw for each image estimates without bias. Raises ValueError for other shapes.
+    a given ε, z is an ordinary function of both, and the derivative of the mean is the mean of the derivatives (of a
+    loss that is continuous, and has kinks only where no draw ever lies), which one draw for each image estimates
+    without bias. Raises ValueError for other shapes.
     """
     require_one_shape(mean, logvar, noise, dimensions=2)
     return mean + np.exp(logvar / 2) * noise
 
 
-@np.errstate(under="ignore")
+@small_is_zero
 def reparameterize_backward(dz, logvar, noise):
     """Through z, ∂L/∂μ is dz and ∂L/∂log σ² is dz · ε · ∂σ/∂log σ² = dz · ε · σ / 2;  all (N, D)"""
     require_one_shape(dz, logvar, noise, dimensions=2)
@@ -137,20 +139,13 @@ class BetaVAE:
 
     negative_slope: of all ReLUs, see `ReLU`. likelihood: p(x|z), `losses.bernoulli`, `losses.gaussian(sigma)` or one
     of your own. Several threads may use one model: they wait for each other. Raises ValueError for a number of latents
-    below 1, an image shape that the architecture cannot take, a slope that a ReLU cannot have, and no likelihood.
+    below 1, an image shape that the architecture cannot take, a negative_slope that a ReLU cannot have, or what is no
+    likelihood.
     """
 
     def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,
                  negative_slope=0.0, likelihood=bernoulli):
-        latents, *image_shape = integers([latents, *image_shape], "latents and image_shape").tolist()
-        image_shape = tuple(image_shape)
-        if latents < 1 or len(image_shape) != 3 or min(image_shape) < 1:
-            raise ValueError(f"latents must be at least 1 and image_shape (height, width, channels) positive, "
-                             f"not {latents} and {image_shape}")
-        channels, height, width = image_shape
-        if channels < width > 4 and (channels in (1, 3) or height == width):
-            raise ValueError(f"image_shape must be (height, width, channels), channels last, which {image_shape} "
-                             f"is not: transpose the images to (N, {height}, {width}, {channels})")
+        latents, image_shape = model_sizes(latents, image_shape)
         if not callable(architecture):
             raise ValueError(f"architecture must be a function like burgess2018, not {architecture!r}")
         if np.dtype(dtype) not in (np.float32, np.float64):
@@ -187,14 +182,14 @@ class BetaVAE:
         return self._networks.relus
 
     @alone
-    @np.errstate(under="ignore")  # whatever the caller's is
+    @small_is_zero
     def encode(self, images):
         """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x).
 
         Nothing is kept for a backward pass: that is what `encoder.forward` does, and `decoder.forward`. Raises
         ValueError for images of another size than the model's, or with pixels outside 0 … 1.
         """
-        return np.split(self.encoder.infer(self._images(images)), 2, axis=1)
+        return self._split(self.encoder.infer(self._images(images)))
 
     def _images(self, images):
         images = np.asarray(images, self.dtype)
@@ -204,8 +199,14 @@ class BetaVAE:
         require_pixels(images)
         return images
 
+    def _split(self, code):
+        """mean and logvar (N, D), of what the encoder returns."""
+        if code.shape[1:] != (2 * self.latents,):
+            raise ValueError(f"an encoder returns (N, {2 * self.latents}), means and log-variances, not {code.shape}")
+        return np.split(code, 2, axis=1)
+
     @alone
-    @np.errstate(under="ignore")
+    @small_is_zero
     def decode(self, z):
         """z (N, D) -> output (N, height, width, channels), logits or what p(x|z) is else made of.
 
@@ -214,7 +215,7 @@ class BetaVAE:
         return self.decoder.infer(np.asarray(z, self.dtype))
 
     @alone
-    @np.errstate(under="ignore")
+    @small_is_zero
     def loss_and_gradients(self, images, noise, objective, step):
         """One forward and one backward pass; assigns `gradients`, changes no parameter.
 
@@ -237,15 +238,17 @@ class BetaVAE:
         if not len(images) or noise.shape != (len(images), self.latents):
             raise ValueError(f"noise must have shape (N, {self.latents}), one row for each of N ≥ 1 images, "
                              f"not {noise.shape} for {len(images)}")
-        mean, logvar = np.split(self.encoder.forward(images), 2, axis=1)
+        mean, logvar = self._split(self.encoder.forward(images))
         z = reparameterize(mean, logvar, noise)
         output = self.decoder.forward(z)
 
         reconstruction, doutput = self.likelihood.nll(output, images)
+        doutput = np.asarray(doutput, self.dtype)
+        require_one_shape(output, doutput)
         kl, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)
         penalty, slope = weighed(objective, kl, step, self.dtype)
 
-        dz = self.decoder.backward(np.asarray(doutput, self.dtype))
+        dz = self.decoder.backward(doutput)
         dmean_z, dlogvar_z = reparameterize_backward(dz, logvar, noise)
         dmean, dlogvar = dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl
         self.encoder.backward(np.concatenate([dmean, dlogvar], axis=1))

@@ -41,6 +41,11 @@ class Arrays(dict):
         return Arrays, (dict(self), self.may_grow)
 
 
+def small_is_zero(function):
+    """A decorator: in the function, what is too small for its dtype is 0, whatever NumPy was told to make of it."""
+    return np.errstate(under="ignore")(function)
+
+
 def integers(array, name):
     """The array in int64. Raises ValueError, by this name, for other numbers than integers."""
     array = np.asarray(array)
@@ -49,8 +54,22 @@ def integers(array, name):
     return array.astype(np.int64)
 
 
+def model_sizes(latents, image_shape):
+    """A number of latents and (height, width, channels), as Python's integers. Raises ValueError for others."""
+    latents, *image_shape = integers([latents, *image_shape], "latents and image_shape").tolist()
+    image_shape = tuple(image_shape)
+    if latents < 1 or len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(f"latents must be at least 1 and image_shape (height, width, channels) positive, "
+                         f"not {latents} and {image_shape}")
+    first, second, last = image_shape
+    if first < last > 4 and (first in (1, 3) or second == last):
+        raise ValueError(f"image_shape must be (height, width, channels), channels last, which {image_shape} "
+                         f"is not: transpose the images to (N, {second}, {last}, {first})")
+    return latents, image_shape
+
+
 def require_one_shape(*arrays, dimensions=None):
-    """Raise ValueError unless the arrays have one shape (N, …), N ≥ 1, perhaps with so many dimensions."""
+    """Raise ValueError unless the arrays have one shape (N, …), N ≥ 1, of so many dimensions, if that is given."""
     shape = arrays[0].shape
     if any(array.shape != shape for array in arrays) or 0 in shape[:1] or dimensions not in (None, len(shape)):
         raise ValueError(f"the arrays must have one shape {'(N, D)' if dimensions else '(N, …)'}, N ≥ 1, "
@@ -60,7 +79,7 @@ def require_one_shape(*arrays, dimensions=None):
 def require_pixels(images):
     """Raise ValueError for pixels outside 0 … 1."""
     if images.size and not (0 <= images.min() and images.max() <= 1):
-        raise ValueError(f"pixels must lie in 0 … 1, not in {images.min():g} … {images.max():g}")
+        raise ValueError(f"pixels must lie in 0 … 1, not in {images.min():.9g} … {images.max():.9g}")
 
 
 def require_fit(a, b, fit):

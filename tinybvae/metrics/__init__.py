@@ -4,7 +4,7 @@ N samples, D latents, K factors. codes (N, D) are posterior means, classes (N, K
 which factors are counted, and `notes` what is left out and why.
 """
 
-from tinybvae.metrics.samples import NINE, constant_factors, encode_samples, factors_of, least_loss, losses, units_off
+from tinybvae.metrics.samples import NINE, constant_factors, encode_samples, factors_of, losses, units_off
 from tinybvae.metrics.information import (CLEAR, UNUSED, entropy, known_shares, mutual_information,
                                           mutual_information_gap, name_latents, needed)
 from tinybvae.metrics.counting import FEWEST, ONE_FACTOR, PER_CLASS, RARE, counted, notes
@@ -12,7 +12,7 @@ from tinybvae.metrics.disentanglement import (NAMES, beta_vae_score, dci, evalua
                                               separated_predictability)
 
 __all__ = [
-    "NINE", "constant_factors", "encode_samples", "factors_of", "least_loss", "losses", "units_off",
+    "NINE", "constant_factors", "encode_samples", "factors_of", "losses", "units_off",
     "CLEAR", "UNUSED", "entropy", "known_shares", "mutual_information", "mutual_information_gap", "name_latents",
     "needed",
     "FEWEST", "ONE_FACTOR", "PER_CLASS", "RARE", "counted", "notes",

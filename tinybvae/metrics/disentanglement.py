@@ -10,6 +10,7 @@ With fewer than TRAIN samples, what is measured is measured on samples that trai
 
 import numpy as np
 
+from tinybvae.kernels.arrays import small_is_zero
 from tinybvae.metrics.classifiers import linear_svms, logistic_regression, random_forest
 from tinybvae.metrics.counting import counted, several
 from tinybvae.metrics.information import NOISE, gap, known_shares, mutual_information_gap
@@ -33,7 +34,7 @@ def scores(codes, classes):
     return {name: make() for name, (make, wanted) in makers.items() if wanted}
 
 
-@np.errstate(under="ignore")  # whatever the caller's is
+@small_is_zero
 def evaluate(model, data, encoded=None):
     """The scores of a model's posterior means; {} if there can be none."""
     classes, mean, _ = encoded or encode_samples(model, data)
@@ -51,7 +52,7 @@ def _held_out(codes, classes):
     return codes[order], classes[order]
 
 
-@np.errstate(under="ignore")
+@small_is_zero
 def factor_vae_score(codes, classes, seed=0):
     """Kim and Mnih 2018: samples that share a factor vote for the latent that varies least; how well that tells which.
 
@@ -71,7 +72,7 @@ def factor_vae_score(codes, classes, seed=0):
     return float((table.argmax(axis=1)[votes] == factors)[TRAIN:].mean())
 
 
-@np.errstate(under="ignore")
+@small_is_zero
 def beta_vae_score(codes, classes, seed=0):
     """Higgins et al. 2017, section 3: which factor do pairs share? A linear classifier answers, from how codes differ.
 
@@ -124,7 +125,7 @@ def _alike(classes, factors, index, rng, apart):
     return drawn
 
 
-@np.errstate(under="ignore")
+@small_is_zero
 def separated_predictability(codes, classes):
     """SAP (Kumar et al. 2018, section 3): by how much the best latent predicts a factor better than the second.
 
@@ -148,7 +149,7 @@ def _svm_accuracy(z, labels):
     return float((answers == labels[train:]).mean())
 
 
-@np.errstate(under="ignore")
+@small_is_zero
 def dci(codes, classes, seed=0):
     """Eastwood and Williams 2018: importance (D, K), disentanglement, completeness and informativeness, by these names.
 

@@ -5,8 +5,9 @@ import copy
 import numpy as np
 
 from tinybvae.data import DSprites
+from tinybvae.kernels.chain import BATCH
 from tinybvae.kernels.threads import alone
-from tinybvae.layers import BATCH, switched_on
+from tinybvae.layers import switched_on
 from tinybvae.losses import gaussian_kl
 from tinybvae.vae import reparameterize
 
@@ -63,26 +64,22 @@ def _classes(data, index):
 
 
 def losses(model, data, samples=10_000, batch_size=50):
-    """In nats: reconstruction loss, from one z an image, and KL, of images drawn with replacement; NINE from means."""
-    rng, sums = np.random.default_rng(0), np.zeros(2)
+    """In nats: reconstruction loss, from one z an image, its least, and KL, of images drawn with replacement.
+
+    Of dSprites, that of NINE, too, from means.
+    """
+    rng, sums = np.random.default_rng(0), np.zeros(3)
     for _ in range(samples // batch_size):
         images = data.images(rng.integers(len(data), size=batch_size))
         mean, logvar = model.encode(images)
         z = reparameterize(mean, logvar, rng.standard_normal(mean.shape))
         reconstruction, _ = model.likelihood.nll(model.decode(z), images)
-        sums += reconstruction, gaussian_kl(mean, logvar)[0].sum()
-    found = dict(zip(("reconstruction", "kl"), sums / (samples // batch_size)))
+        sums += reconstruction, gaussian_kl(mean, logvar)[0].sum(), model.likelihood.least(images)
+    found = dict(zip(("reconstruction", "kl", "least"), (sums / (samples // batch_size)).tolist()))
     if isinstance(data, DSprites) and len(data) == len(DSprites()):  # not a file with a part of them
         images = data.images(np.array(NINE))
-        found["nine_images"] = model.likelihood.nll(model.decode(model.encode(images)[0]), images)[0]
+        found["nine_images"] = float(model.likelihood.nll(model.decode(model.encode(images)[0]), images)[0])
     return found
-
-
-def least_loss(model, data, samples=2000, seed=0, batch_size=BATCH):
-    """In nats: the least that the reconstruction loss can be, of images drawn as `_draw` does, in the mean."""
-    index = np.unique(_draw(data, samples, seed))
-    sums = [len(images) * model.likelihood.least(images) for images in _batches(data, index, batch_size)]
-    return sum(sums) / len(index)
 
 
 def units_off(model, data, samples=2000, seed=0, batch_size=BATCH):

@@ -12,6 +12,7 @@ from tinybvae.data import DSprites
 from tinybvae.data.files import write_atomically
 from tinybvae.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SHAPES, alike
 from tinybvae.kernels import memory
+from tinybvae.kernels.arrays import small_is_zero
 from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures
 from tinybvae.report.page import at_least, page, used
@@ -21,7 +22,7 @@ TRAVERSED = (1, 2, 5, 16, 16)  # the factor classes of the image that traversals
 STARTS = (TRAVERSED, (0, 5, 4, 10, 20), (2, 4, 0, 22, 10), (1, 4, 15, 8, 8), (2, 2, 25, 14, 26))  # of the page
 
 
-@np.errstate(under="ignore")  # whatever the caller's is
+@small_is_zero
 def write_report(run, data, folder, command, encoded=None):
     """Write FILES and z0.gif … into `folder`: each is replaced whole, and the same run gives the same bytes.
 
@@ -72,7 +73,7 @@ def write_report(run, data, folder, command, encoded=None):
     return measured
 
 
-@np.errstate(under="ignore")
+@small_is_zero
 def describe(run, data, encoded=None):
     """What metrics.json holds: {"latents": [{"z": 0, …}, …], …}.
 
@@ -96,11 +97,10 @@ def describe(run, data, encoded=None):
                for d, ((factor, share), at, variance, nats)
                in enumerate(zip(named, mean.tolist(), np.exp(logvar).tolist(), kl.tolist()))]
     told = ~np.isnan(shares).all(axis=0)  # of which it can be told what latents know of them
-    last = dict(zip(run.history_columns, run.history[-1])) if run.history else {}
+    losses = metrics.losses(run.model, data, 2000)
     return {
         "step": run.step, "mig": metrics.mutual_information_gap(shares) if told.any() else None,
-        "kl": float(kl.sum()), "reconstruction": last.get("reconstruction"),
-        "least": metrics.least_loss(run.model, data),
+        "kl": float(kl.sum()), "reconstruction": losses["reconstruction"], "least": losses["least"],
         "shape": None if shape is None else SHAPES[shape], "latents": latents,
         "units_off": metrics.units_off(run.model, data), "samples": len(means),
         "constant_factors": [name for name, column in zip(names, classes.T) if (column == column[0]).all()],
@@ -129,8 +129,7 @@ def summary(measured):
         lines.append("{z:>3}  {factor:12} {share:5.2f}  {variance:8.2g}  {kl:9.2f}".format(**latent))
     lines.append(f"{used(measured['latents'])} of {len(measured['latents'])} latents used; "
                  f"{off_text(measured['units_off'])}")
-    if measured["reconstruction"] is not None and at_least(measured["least"]):
-        lines.append(f"reconstruction loss {measured['reconstruction']:.1f} nats{at_least(measured['least'])}")
+    lines.append(f"reconstruction loss {measured['reconstruction']:.1f} nats{at_least(measured['least'])}")
     lines += measured["left_out"]
     for row in measured["scores"][-1:]:
         lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items() if name in row)

@@ -77,7 +77,7 @@ to 1, says nothing.</p>
 {_scores(measured)}
 <h2>Made by</h2>
 <pre>{html.escape(command)}</pre>
-<p class="soft">and an <code>--out</code> of its own.</p>
+{'<p class="soft">and an <code>--out</code> of its own.</p>' * (" --steps " in command)}
 <table>{settings}</table>
 {model and f'<script type="application/json" id="model">{model}</script>'}
 {model and f'<script>{_file("explorer.js")}</script>'}
@@ -92,7 +92,7 @@ def _file(name):
 def _headline(measured):
     latents = measured["latents"]
     parts = [f"{used(latents)} of {len(latents)} latents used", f"KL {measured['kl']:.2f} nats"]
-    if measured["reconstruction"] is not None and np.isfinite(measured["reconstruction"]):
+    if np.isfinite(measured["reconstruction"]):
         parts.append(f"reconstruction loss {measured['reconstruction']:.1f} nats{at_least(measured['least'])}")
     if measured["mig"] is not None:
         parts.append(f"MIG {measured['mig']:.3f}")
@@ -164,7 +164,7 @@ def _off(measured):
                    for layer, (off, units) in measured["units_off"].items() if off)
     if not rows:
         return "<p>Each unit is switched on by some image.</p>"
-    return ("<p>Units that no image, or none of 2,000, switches on. Where a ReLU has no slope below 0 they are dead, since "
+    return ("<p>Units that no image, or none of 2,000, switches on. Where a ReLU has no slope below 0 they are dead: "
             f"no gradient reaches them.</p>\n<table><tr><th>layer<th>off<th>of\n{rows}</table>")
 
 

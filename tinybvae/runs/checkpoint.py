@@ -4,6 +4,7 @@ import io
 import json
 import os
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import h5py
@@ -226,10 +227,12 @@ def _read_model(file, path, architecture, likelihood):
     """Names can be anybody's: what counts is that the layers are the same ones."""
     description = json.loads(file.attrs["model"])
     name, said = description.pop("architecture"), description.pop("likelihood", "bernoulli")  # as all once were
-    try:
-        likelihood = likelihood or likelihood_of(said)
-    except ValueError as error:
-        raise ValueError(f"{path}: its likelihood is {said}: load it with likelihood=, that object") from error
+    if likelihood is None and said.startswith("another "):
+        raise ValueError(f"{path}: its likelihood is {said}: load it with likelihood=, that object")
+    likelihood = likelihood_of(said) if likelihood is None else likelihood
+    if isinstance(likelihood, type) or likelihood_text(likelihood) != said:
+        raise ValueError(f"{path}: its likelihood is {said}, not "
+                         f"{'a class' if isinstance(likelihood, type) else likelihood_text(likelihood)}")
     layers = json.loads(file.attrs["layers"]) if "layers" in file.attrs else None  # once they did not say them
     shapes = {parameter: array.shape for parameter, array in file["parameters"].items()}
     for one in [architecture] if architecture else sorted(ARCHITECTURES.values(), key=lambda one: _name(one) != name):
@@ -247,8 +250,18 @@ def _read_model(file, path, architecture, likelihood):
                 file[f"parameters/{parameter}"].read_direct(array)
             return model
     tried = _name(architecture) if architecture else " and ".join(ARCHITECTURES)
-    raise ValueError(f"{path}: it was made with {name!r}, whose layers are not those of {tried}: load it with "
+    where = f" ({_difference(layers, _layers(model))})" if architecture and layers else ""
+    raise ValueError(f"{path}: it was made with {name!r}, whose layers are not those of {tried}{where}: load it with "
                      f"architecture=, the function that made it")
+
+
+def _difference(layers, others):
+    """The first layer in which they differ, and how: text."""
+    for side in layers:
+        for one, other in zip_longest(layers[side], others[side]):
+            if one != other:
+                return f"in {side}: {as_json(one)} against {as_json(other)}"
+    return "in their arrays"
 
 
 def _name(architecture):

@@ -12,10 +12,9 @@ from tinybvae.optimizers import OPTIMIZERS
 from tinybvae.runs.checkpoint import Run, before, load, newest_of, reinstate, save
 from tinybvae.runs.commandline import as_text, say
 from tinybvae.runs.locks import locked
-from tinybvae.runs.settings import (MAY_CHANGE, OBJECTIVES, PRESETS, configure, likelihood_of, merged, objective_of,
-                                    with_later)
+from tinybvae.runs.settings import (MAY_CHANGE, OBJECTIVES, PRESETS, changed, configure, likelihood_of, merged,
+                                    objective_of, with_later)
 from tinybvae.runs.training import train
-from tinybvae.schedule import changed
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",

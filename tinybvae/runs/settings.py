@@ -6,10 +6,13 @@ Settings are a flat dict that JSON can hold: it goes into the checkpoint, onto t
 import shlex
 from argparse import SUPPRESS
 
+import numpy as np
+
 from tinybvae.losses import Bernoulli, Gaussian, bernoulli, beta_objective, capacity_objective
 from tinybvae.optimizers import OPTIMIZERS
 from tinybvae.runs.commandline import (as_text, parsed, path, positive_int, schedule, schedule_or_0, seed, slope,
                                        thread_count)
+from tinybvae.schedule import value_at
 from tinybvae.vae import ARCHITECTURES
 
 STARTS = ("he", "uniform")
@@ -153,6 +156,20 @@ def command(settings):
     return " ".join(["python examples/train_dsprites.py", *shown])
 
 
+def changed(schedule, new, step):
+    """The schedule as it was before a step, and the new one from there on; itself, if that is no change."""
+    def points(schedule):
+        return schedule if isinstance(schedule, list) else [[0.0, schedule]]
+
+    def rest(schedule):
+        return [[float(step), value_at(schedule, step)], *([at, value] for at, value in points(schedule) if at > step)]
+
+    if rest(schedule) == rest(new):
+        return schedule
+    past = [[at, value] for at, value in points(schedule) if at < step - 1]
+    return [*past, [step - 1.0, value_at(schedule, step - 1)], *rest(new)] if step else new
+
+
 def with_later(settings):
     """Settings as an earlier version wrote them, with what it did not have yet: LATER."""
     missing = {name: value for name, value in LATER.items() if name not in settings}
@@ -172,7 +189,11 @@ def likelihood_of(text):
 
 
 def likelihood_text(likelihood):
-    """The setting that `likelihood_of` reads again; of one that is not ours, its class, by name, which it does not."""
+    """The setting that `likelihood_of` reads again; of one that is not ours, its class and its numbers, to compare."""
     if type(likelihood) is Gaussian:
         return f"gaussian:{likelihood.sigma!r}"
-    return "bernoulli" if type(likelihood) is Bernoulli else f"another {type(likelihood).__name__}"
+    if type(likelihood) is Bernoulli:
+        return "bernoulli"
+    numbers = {name: float(value) for name, value in getattr(likelihood, "__dict__", {}).items() if np.isscalar(value)
+               and not isinstance(value, (str, bytes))}
+    return " ".join(["another", type(likelihood).__name__, *(f"{name}={value}" for name, value in numbers.items())])
