@@ -27,16 +27,18 @@ class Optimizer:
         self.settings = {"learning_rate": as_schedule("learning_rate", learning_rate), "eps": as_schedule("eps", eps),
                          **{name: float(decay) for name, decay in decays.items()}}
         self.parameters, self.t = parameters, 0
-        self.moments = {m: {name: np.zeros_like(p) for name, p in parameters.items()} for m in moments}
+        self.moments = {moment: {name: np.zeros_like(p) for name, p in parameters.items()} for moment in moments}
 
     def _flat(self, gradients):
-        """[parameter, its gradient, its moments], each of one dimension, for each parameter."""
+        """Of each parameter: itself, its gradient and its moments, each flat, (n,)."""
+        rows = []
         for name, p in self.parameters.items():
             g = gradients.get(name, np.empty(0))
             if g.shape != p.shape or g.dtype != p.dtype:
                 raise ValueError(f"the gradients must have one of {name}, {p.dtype} of shape {p.shape}")
-        return [[array.reshape(-1) for array in (p, gradients[name], *(m[name] for m in self.moments.values()))]
-                for name, p in self.parameters.items()]
+            moments = [arrays[name] for arrays in self.moments.values()]
+            rows.append([array.reshape(-1) for array in (p, g, *moments)])
+        return rows
 
     def __repr__(self):
         said = ", ".join(f"{name}={value}" for name, value in self.settings.items())
@@ -67,10 +69,10 @@ class Adam(Optimizer):
 
     def update(self, gradients):
         """`adam`, of each parameter."""
-        arrays = self._flat(gradients)
+        rows = self._flat(gradients)
         rate, eps, beta1, beta2 = map(self.now, ("learning_rate", "eps", "beta1", "beta2"))
         self.t += 1
-        for p, g, m, v in arrays:
+        for p, g, m, v in rows:
             adam(p, g, m, v, rate, beta1, beta2, eps, self.t)
 
 
@@ -89,10 +91,10 @@ class Adagrad(Optimizer):
 
     def update(self, gradients):
         """`adagrad`, of each parameter."""
-        arrays = self._flat(gradients)
+        rows = self._flat(gradients)
         rate, eps = map(self.now, ("learning_rate", "eps"))
         self.t += 1
-        for p, g, v in arrays:
+        for p, g, v in rows:
             adagrad(p, g, v, rate, eps)
 
 

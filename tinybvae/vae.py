@@ -145,19 +145,12 @@ class BetaVAE:
 
     def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,
                  negative_slope=0.0, likelihood=bernoulli):
-        latents, image_shape = model_sizes(latents, image_shape)
-        if not callable(architecture):
-            raise ValueError(f"architecture must be a function like burgess2018, not {architecture!r}")
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be float32 or float64, not {dtype}")
-        asked = "nll", "picture", "least"
-        if isinstance(likelihood, type) or not all(callable(getattr(likelihood, name, None)) for name in asked):
-            raise ValueError(f"likelihood must be bernoulli, gaussian(sigma) or what has their nll, picture and least, "
-                             f"not {likelihood!r}")
-        self.latents, self.image_shape, self.dtype = latents, image_shape, np.dtype(dtype)
-        self.architecture, self.likelihood = architecture, likelihood
+        self.latents, self.image_shape = model_sizes(latents, image_shape)
+        _require_parts(architecture, likelihood, dtype)
+        self.architecture, self.likelihood, self.dtype = architecture, likelihood, np.dtype(dtype)
         self.negative_slope = ReLU(negative_slope).negative_slope
-        self.encoder, self.decoder = architecture(latents, image_shape, np.random.default_rng(seed), self.dtype)
+        rng = np.random.default_rng(seed)
+        self.encoder, self.decoder = architecture(self.latents, self.image_shape, rng, self.dtype)
         for relu in self.relus.values():
             relu.negative_slope = self.negative_slope or relu.negative_slope
 
@@ -191,20 +184,6 @@ class BetaVAE:
         """
         return self._split(self.encoder.infer(self._images(images)))
 
-    def _images(self, images):
-        images = np.asarray(images, self.dtype)
-        if images.shape[1:] != self.image_shape:
-            raise ValueError(f"this model takes images of shape (N, {', '.join(map(str, self.image_shape))}), "
-                             f"not {images.shape}: (N, height, width, channels)")
-        require_pixels(images)
-        return images
-
-    def _split(self, code):
-        """mean and logvar (N, D), of what the encoder returns."""
-        if code.shape[1:] != (2 * self.latents,):
-            raise ValueError(f"an encoder returns (N, {2 * self.latents}), means and log-variances, not {code.shape}")
-        return np.split(code, 2, axis=1)
-
     @alone
     @small_is_zero
     def decode(self, z):
@@ -234,17 +213,12 @@ class BetaVAE:
 
         N is there since KL is the batch's mean; dz has had it from the reconstruction loss, a mean too.
         """
-        images, noise = self._images(images), np.asarray(noise, self.dtype)
-        if not len(images) or noise.shape != (len(images), self.latents):
-            raise ValueError(f"noise must have shape (N, {self.latents}), one row for each of N ≥ 1 images, "
-                             f"not {noise.shape} for {len(images)}")
+        images, noise = self._batch(images, noise)
         mean, logvar = self._split(self.encoder.forward(images))
         z = reparameterize(mean, logvar, noise)
         output = self.decoder.forward(z)
 
-        reconstruction, doutput = self.likelihood.nll(output, images)
-        doutput = np.asarray(doutput, self.dtype)
-        require_one_shape(output, doutput)
+        reconstruction, doutput = self._nll(output, images)
         kl, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)
         penalty, slope = weighed(objective, kl, step, self.dtype)
 
@@ -254,7 +228,49 @@ class BetaVAE:
         self.encoder.backward(np.concatenate([dmean, dlogvar], axis=1))
         return Losses(float(reconstruction + penalty), float(reconstruction), float(kl.sum()), kl)
 
+    # What goes in, and what comes out of the parts, checked.
+
+    def _images(self, images):
+        images = np.asarray(images, self.dtype)
+        if images.shape[1:] != self.image_shape:
+            raise ValueError(f"this model takes images of shape (N, {', '.join(map(str, self.image_shape))}), "
+                             f"not {images.shape}: (N, height, width, channels)")
+        require_pixels(images)
+        return images
+
+    def _batch(self, images, noise):
+        images, noise = self._images(images), np.asarray(noise, self.dtype)
+        if not len(images) or noise.shape != (len(images), self.latents):
+            raise ValueError(f"noise must have shape (N, {self.latents}), one row for each of N ≥ 1 images, "
+                             f"not {noise.shape} for {len(images)}")
+        return images, noise
+
+    def _split(self, code):
+        """mean and logvar (N, D), of what the encoder returns."""
+        if code.shape[1:] != (2 * self.latents,):
+            raise ValueError(f"an encoder returns (N, {2 * self.latents}), means and log-variances, not {code.shape}")
+        return np.split(code, 2, axis=1)
+
+    def _nll(self, output, images):
+        """The likelihood's, and its derivative in the model's dtype."""
+        reconstruction, doutput = self.likelihood.nll(output, images)
+        doutput = np.asarray(doutput, self.dtype)
+        require_one_shape(output, doutput)
+        return reconstruction, doutput
+
     def __repr__(self):
         made = f"{getattr(self.architecture, '__name__', self.architecture)}, {self.dtype}, {self.likelihood!r}"
         return (f"BetaVAE of {self.latents} latents, for images {self.image_shape}: {made}, "
                 f"negative_slope {self.negative_slope}\nencoder: {self.encoder!r}\ndecoder: {self.decoder!r}")
+
+
+def _require_parts(architecture, likelihood, dtype):
+    """Raise ValueError unless these can make a model."""
+    if not callable(architecture):
+        raise ValueError(f"architecture must be a function like burgess2018, not {architecture!r}")
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, not {dtype}")
+    asked = "nll", "picture", "least"
+    if isinstance(likelihood, type) or not all(callable(getattr(likelihood, name, None)) for name in asked):
+        raise ValueError(f"likelihood must be bernoulli, gaussian(sigma) or what has their nll, picture and least, "
+                         f"not {likelihood!r}")
