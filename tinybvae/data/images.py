@@ -4,15 +4,6 @@ A file holds `imgs` (N, height, width) or (N, height, width, channels), of 1 cha
 0 to 255, or floats from 0 to 1. If their factors are known, it also holds the classes of each image, integers (N, K)
 from 0 on, as `latents_classes` in an .npz and `latents/classes` in an .hdf5; and `factor_names`, K strings, if they
 have names.
-
-What is no file may be an object of your own: wherever the library takes a `DSprites` or `Images`, it takes what has
-
-    len(data)               the number of images, N
-    data.image_shape        (height, width, channels)
-    data.images(index)      float32 (M, *image_shape), from 0 to 1, for an index of int64 (M,), 0 … N − 1
-    data.factor_names       K strings      } if factors are known; without, there are no scores
-    data.factor_sizes       K integers     }
-    data.classes(index)     integers (M, K), 0 … size − 1
 """
 
 import errno

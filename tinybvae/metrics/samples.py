@@ -18,7 +18,7 @@ def encode_samples(model, data, samples=10_000, seed=0, batch_size=BATCH):
     """Of images drawn as `_draw` does the classes (samples, K), and mean and logvar (samples, D) of q(z|x).
 
     Who takes them as `encoded`, and is given none, draws its own. `data` is a DSprites, Images, or what has all that
-    `images` lists; without factors, K is 0. Raises FloatingPointError if a latent is not finite, and ValueError if the
+    `tinybvae.data` lists; without factors, K is 0. Raises FloatingPointError if a latent is not finite, and ValueError if the
     classes are no integers, or beyond its factor_sizes.
     """
     index = _draw(data, samples, seed)
