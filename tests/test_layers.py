@@ -53,6 +53,28 @@ def test_the_check_sees_a_wrong_gradient(mistake):
     assert {name for name, error in errors.items() if error > 1e-2} == {mistake}
 
 
+@pytest.mark.parametrize("forgotten", ["dx", "bias"])
+def test_the_check_sees_what_is_forgotten(forgotten):
+    class Forgetful(tb.Linear):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            if forgotten == "bias":
+                self.gradients = {"weight": self.gradients["weight"]}
+                return dx
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="returned no dx" if forgotten == "dx" else "no gradient of bias"):
+        gradcheck.check_layer(Forgetful(3, 2, rng, np.float64), rng.standard_normal((4, 3)), rng)
+    layer = tb.Linear(3, 2, rng, np.float64, input_grad=False)
+    assert gradcheck.check_layer(layer, rng.standard_normal((4, 3)), rng).keys() == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("wrong", [tb.Linear, np.tanh, type("Bare", (tb.Layer,), {"__init__": lambda self: None})()])
+def test_what_is_no_layer(wrong):
+    with pytest.raises(ValueError, match="odd is no layer: it has no .*parameters and no gradients"):
+        tb.Sequential(relu=tb.ReLU(), odd=wrong)
+
+
 def test_the_check_refuses_float32():
     with pytest.raises(ValueError, match="float64, not float32"):
         gradcheck.check_layer(tb.ReLU(), np.ones((2, 3), np.float32), np.random.default_rng(0))
@@ -136,14 +158,15 @@ def test_wrong_shapes_are_named(layer, shape, message):
 
 
 @pytest.mark.parametrize("slope", [0, .25])
-@pytest.mark.parametrize("how", [{}, {"in_place": True}])
-def test_relu(how, slope):
+@pytest.mark.parametrize("in_place", [False, True])
+def test_relu(in_place, slope):
     x, dy = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
     kept, wanted = (x.copy(), dy.copy()), (np.maximum(x, slope * x), dy * np.where(x > 0, 1, slope))
     relu = tb.ReLU(slope)
-    y, dx = relu.forward(x, **how), relu.backward(dy, **how)
+    relu.in_place = in_place
+    y, dx = relu.forward(x), relu.backward(dy)
     np.testing.assert_array_equal((y, dx), wanted)
-    np.testing.assert_array_equal((x, dy), wanted if how else kept)
+    np.testing.assert_array_equal((x, dy), wanted if in_place else kept)
 
 
 class KeepsItsOutput(tb.Linear):
@@ -161,7 +184,7 @@ def test_a_chain_knows_where_a_relu_may_work_in_place():
         behind_reshape=tb.ReLU())
 
     def in_place():
-        return [name for name, (_, how) in zip(chain.layers, chain.in_place()) if how]
+        return [name for name, layer in chain.layers.items() if layer in chain.in_place()]
 
     assert in_place() == ["inner"]
     x, dy = np.random.default_rng(1).standard_normal((3, 4)), np.random.default_rng(2).standard_normal((3, 2, 2))

@@ -137,7 +137,7 @@ def test_a_rounded_corner(width):
 def test_what_an_objective_must_return(wrong):
     model = tb.BetaVAE(3, image_shape=(16, 16, 1))
     with pytest.raises(ValueError, match=r"takes the KL of each latent, \(3,\), and returns \(penalty, slope\), "
-                                         r"one number, as 4 \* kl.sum\(\) is, and one or \(3,\), not \("):
+                                         r"one number, as 4 \* kl.sum\(\) is, and one or \(3,\), not arrays of"):
         model.loss_and_gradients(np.zeros((2, 16, 16, 1)), np.zeros((2, 3)), wrong, 0)
 
 

@@ -1,11 +1,12 @@
-"""The three loops of a strided convolution, plainly. `kernels` has a fast twin of each, which runs when it is called.
+"""The three loops of a strided convolution, plainly. Called, each runs its fast twin in `kernels`; `.plain` is what
+stands here, and NUMBA_DISABLE_JIT=1 runs that.
 
 Every convolution of Burgess's network is 4×4, stride 2, padding 1: it halves an image, its transpose doubles one. Let
 `padded` be images `big` with one pixel of zeros around each, and p, q = 0 … 3:
 
     conv2d(big, w)[n, i, j, o]  =  Σ padded[n, 2i+p, 2j+q, c] · w[p, q, c, o]                         over p, q and c
 
-(to a mathematician a cross-correlation: in a convolution w would be turned round, which to learnt weights is all one).
+(to a mathematician a cross-correlation: a convolution turns w round, which makes no difference if w is learnt).
 Multiply it entry by entry by any array `small` of its shape, and sum up:
 
     F(big, w, small)  =  Σ padded[n, 2i+p, 2j+q, c] · w[p, q, c, o] · small[n, i, j, o]     over n, i, j, p, q, c and o
@@ -54,8 +55,10 @@ def conv2d(big, w, bias=0):
 
 @accelerated(kernels.conv2d_transpose)
 def conv2d_transpose(small, w, bias=0):
-    """padded[n,2i+p,2j+q,c] = bias[c] + Σ small[n,i,j,o] · w[p,q,c,o] over o, and all i, p and j, q that meet there;
-    big is that without its border"""
+    """padded[n,2i+p,2j+q,c] += Σ_o small[n,i,j,o] · w[p,q,c,o], for all i, j, p and q, from bias[c] on
+
+    big is padded without its border.
+    """
     N, H, W, C = *small.shape[:3], w.shape[2]
     padded = np.full((N, 2 * H + 2, 2 * W + 2, C), bias, small.dtype)
     for p, q in np.ndindex(4, 4):
@@ -75,5 +78,5 @@ def conv2d_weight(big, small):
 
 @accelerated(kernels.sum_pixels)
 def sum_pixels(y):
-    """Σ y[n,i,j,o] over n, i and j: what a bias adds to each pixel, its derivative sums up"""
+    """Σ y[n,i,j,o] over n, i and j: of a bias, which is added to each pixel, this is the derivative"""
     return y.sum(axis=(0, 1, 2))

@@ -20,8 +20,8 @@ class Layer:
     parameters raise ValueError for arrays of another shape, or of another dtype than their own.
     """
 
-    hands_over = False  # True: y and dx are new arrays, of which it keeps nothing
-    takes_over = False  # True: told in_place=True, it writes y over x, and dx over dy, as between two that hand over
+    settings = {}       # {name: what JSON can hold}: by these a checkpoint tells a layer from others of its class
+    hands_over = False  # True: what it returns is new, and it keeps none of it. A ReLU between two such works in place
 
     def __init__(self, input_grad=True, **parameters):
         self.input_grad, self.parameters = input_grad, Arrays(parameters, may_grow=True)
@@ -35,11 +35,6 @@ class Layer:
         """dx = ∂L/∂x, of the last x, from dy = ∂L/∂y, which stays as it is; assigns `gradients`, updates nothing."""
         raise NotImplementedError
 
-    @property
-    def settings(self):
-        """{name: what JSON can hold}: what a checkpoint compares, lest it be taken for that of another layer."""
-        return {}
-
     def __repr__(self):
         """As it is made, and the shapes of its parameters."""
         said = [*(f"{name}={value}" for name, value in self.settings.items()),
@@ -48,7 +43,10 @@ class Layer:
 
 
 def he_normal(shape, fan_in, rng, dtype):
-    """Weights with variance 2 / fan_in (He et al. 2015, eq. 10). Raises ValueError for a size below 1."""
+    """Weights with variance 2 / fan_in (He et al. 2015, eq. 10): for ReLUs, and here for all, for simplicity.
+
+    Raises ValueError for a size below 1.
+    """
     if min(shape) < 1:
         raise ValueError(f"inputs and outputs must be at least 1, not those of a weight of shape {shape}")
     return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(dtype)
@@ -108,11 +106,12 @@ def relu_backward(dy, y, negative_slope, dx=None):
 class ReLU(Layer):
     """y = max(x, negative_slope · x), of any shape; 0 ≤ negative_slope < 1.
 
-    A unit that no image switches on (x > 0) passes no gradient back if the slope is 0: it learns nothing any more, and
-    is dead. A small slope lets it come back (Maas et al. 2013, eq. 2).
+    A unit that no image switches on (x > 0) passes no gradient back if the slope is 0: its weights stay as they are,
+    and it is dead, unless the layers before it happen to change what it is given. With a small slope it learns on, and
+    may come back (Maas et al. 2013, eq. 2).
     """
 
-    takes_over = True
+    in_place = False  # True: y is written over x, and dx over dy. A `Sequential` says so where nobody else holds these
 
     def __init__(self, negative_slope=0.0):
         super().__init__()
@@ -124,13 +123,13 @@ class ReLU(Layer):
     def settings(self):
         return {"negative_slope": self.negative_slope}
 
-    def forward(self, x, in_place=False):
-        self.y = y = relu(x, self.negative_slope, x if in_place else None)
+    def forward(self, x):
+        self.y = y = relu(x, self.negative_slope, x if self.in_place else None)
         return y
 
-    def backward(self, dy, in_place=False):
+    def backward(self, dy):
         """dx = dy where x > 0, that is where y > 0, else negative_slope · dy"""
-        return relu_backward(dy, self.y, self.negative_slope, dy if in_place else None)
+        return relu_backward(dy, self.y, self.negative_slope, dy if self.in_place else None)
 
 
 def switched_on(y):
@@ -167,7 +166,7 @@ class Reshape(Layer):
         return x.reshape(len(x), *self.shape)
 
     def backward(self, dy):
-        if dy is not None:  # the layer behind has input_grad=False
+        if dy is not None:  # the next layer, nearer to the loss, has input_grad=False
             require_shape(self, dy, *self.shape, N=self.x_shape[0])
             return dy.reshape(self.x_shape)
 
@@ -202,8 +201,9 @@ class Conv2d(Layer):
 class ConvTranspose2d(Layer):
     """The adjoint of a `Conv2d`, to double an image: ⟨conv2d(a, w), x⟩ = ⟨a, conv2d_transpose(x, w)⟩ for every a.
 
-    x (N, H, W, O), weight (4, 4, C, O), y (N, 2H, 2W, C): here O are the inputs, C the outputs. Of the 4×4 taps, with
-    stride 2, a pixel of y meets every second one in each direction: 2×2, hence its fan-in.
+    x (N, H, W, O), weight (4, 4, C, O), y (N, 2H, 2W, C): here O are the inputs, and C the outputs, since the weight is
+    that of the `Conv2d`. Of the 4×4 taps, with stride 2, a pixel of y meets every second one in each direction: 2×2,
+    hence its fan-in.
     """
 
     hands_over = True
@@ -229,21 +229,24 @@ class Sequential(Chain):
     """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own.
 
     Pickled or deeply copied, it is its layers' parameters and settings, without gradients or what `forward` kept.
-    Raises ValueError if a layer comes twice.
+    Raises ValueError if a layer comes twice, or is none. (`Chain` has `parameters`, `gradients`, and what copies, work
+    in place and `infer`, which is `forward` in batches, ask for.)
     """
 
     def __init__(self, **layers):
         super().__init__(layers)
 
     def forward(self, x):
-        for forward in self.forwards():
-            x = forward(x)
+        with self.passing():
+            for layer in self.layers.values():
+                x = layer.forward(x)
         return x
 
     def backward(self, dy):
         """The chain rule: what one layer returns, its dx, is dy of the one before it."""
-        for backward in self.backwards():
-            dy = backward(dy)
+        with self.passing():
+            for layer in reversed(self.layers.values()):
+                dy = layer.backward(dy)
         return dy
 
     @property

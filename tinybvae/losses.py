@@ -1,6 +1,6 @@
 """The two terms of the β-VAE's loss: likelihoods and KL. And the objectives that weigh one against the other.
 
-Sums over pixels and latents, means over the batch, nats everywhere. Each term returns its value together with its
+Sums over pixels, means over the batch, nats everywhere. Each term returns its value together with its
 derivative, and raises ValueError unless its two arrays have one shape: images and the decoder's output (N, …), mean and
 logvar (N, D), of N ≥ 1.
 """
@@ -98,7 +98,7 @@ class Gaussian:
         return np.clip(output, 0, 1)
 
     def least(self, images):
-        """At y = x. Below 0 for a small sigma, as the logarithm of a density may be above."""
+        """At y = x: log(sigma √(2π)) for each pixel. That is below 0 for sigma < 0.4, where a density may exceed 1."""
         return images[0].size * (math.log(self.sigma) + math.log(2 * math.pi) / 2)
 
     def __repr__(self):
@@ -112,7 +112,9 @@ bernoulli, gaussian = Bernoulli(), Gaussian
 def gaussian_kl(mean, logvar):
     """The KL(q ‖ p) of each latent (D,) in nats, and its derivatives by the latent's own mean and logvar (N, D).
 
-    The KL of a latent depends on no other's mean and logvar: weigh each by a slope, and so are its derivatives.
+    A latent's KL depends on its own mean and logvar alone. So where an objective gives each KL a slope of its own, that
+    multiplies these derivatives, too.
+
     q = N(μ, σ²), and the prior p = N(0, 1). The encoder gives log σ², for which any real number will do.
 
     KL = E_q[log q(z) − log p(z)], with log q = −½ (log 2π + log σ² + (z − μ)² / σ²) and log p = −½ (log 2π + z²).
@@ -138,12 +140,12 @@ def gaussian_kl(mean, logvar):
 def weighed(objective, kl, step, dtype):
     """An objective's penalty, as a number, and its slope in arrays of this dtype. Raises ValueError for others."""
     returned = objective(kl.copy(), step)
-    penalty, slope = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, np.empty((0, 0)))
-    penalty, slope = np.asarray(penalty, np.float64), np.asarray(slope, dtype)
-    if penalty.shape or slope.shape not in ((), kl.shape):
+    parts = [np.asarray(part) for part in returned] if isinstance(returned, tuple) else [np.asarray(returned)]
+    if len(parts) != 2 or parts[0].shape or parts[1].shape not in ((), kl.shape):
         raise ValueError(f"an objective takes the KL of each latent, {kl.shape}, and returns (penalty, slope), one "
-                         f"number, as 4 * kl.sum() is, and one or {kl.shape}, not {penalty.shape} and {slope.shape}")
-    return float(penalty), slope
+                         f"number, as 4 * kl.sum() is, and one or {kl.shape}, not arrays of shape "
+                         f"{' and '.join(str(part.shape) for part in parts)}")
+    return float(parts[0]), parts[1].astype(dtype)
 
 
 class BetaObjective:
@@ -172,7 +174,7 @@ class CapacityObjective:
     for all images. They differ: in examples/pretrained, an image is 0.4 nats off the mean, on average.
 
     `width`, in nats, a number or a schedule, rounds the corner at KL = C: γ · (√((KL − C)² + width²) − width), whose
-    slope grows from 0 at C to γ some widths away. Raises ValueError as `as_schedule` does.
+    slope is 0 at C, 0.7 γ a width away, and comes ever closer to γ. Raises ValueError as `as_schedule` does.
     """
 
     def __init__(self, gamma=1000.0, capacity=((0, 0.0), (100_000, 25.0)), width=0.0):

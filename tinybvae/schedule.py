@@ -12,7 +12,7 @@ LEAST = 1e-30  # what counts as positive: well within the range of float32
 
 
 def value_at(schedule, step):
-    """The schedule's value at a step."""
+    """The value at a step of a schedule, as `as_schedule` returns it."""
     if not isinstance(schedule, list):
         return schedule
     return float(np.interp(step, *zip(*schedule)))

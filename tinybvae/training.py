@@ -4,11 +4,11 @@ from tinybvae.kernels.threads import LOCK
 
 
 def updates(run, data, objective, steps, batch_size=64):
-    """Train until `steps` updates are done. Yields, after each, its images, its noise and the losses before it.
+    """Train until `steps` updates are done. Yields, after each, its images, its noise, and the losses just before it.
 
     `run` is a `runs.Run`: a model, its optimizer, a random generator `rng`, the number `step` of updates done, and what
     it checks and keeps of each. `data` is what `tinybvae.data` describes, `objective` one of `losses` or your own. All
-    randomness is drawn from run.rng, first a batch's images, then its noise: so a run can be gone on with.
+    randomness is drawn from run.rng, first a batch's images, then its noise: so a run that was stopped can go on.
     """
     model = run.model
     while run.step < steps:

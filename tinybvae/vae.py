@@ -41,7 +41,7 @@ def burgess2018(latents, image_shape, rng, dtype):
     if height % 16 or width % 16:
         raise ValueError(f"four convolutions each halve the image: height and width must be multiples of 16, "
                          f"not {height}×{width}")
-    small, flat = (height // 16, width // 16, 32), 32 * (height // 16) * (width // 16)
+    inner, flat = (height // 16, width // 16, 32), 32 * (height // 16) * (width // 16)
     encoder = Sequential(                                           # (N, height, width, channels): 64×64×1 in dSprites
         conv1=Conv2d(channels, 32, rng, dtype, input_grad=False),   # (N, 32, 32, 32)
         relu1=ReLU(),
@@ -65,7 +65,7 @@ def burgess2018(latents, image_shape, rng, dtype):
         relu2=ReLU(),
         linear3=Linear(256, flat, rng, dtype),
         relu3=ReLU(),
-        unflatten=Reshape(*small),                                  # (N, 4, 4, 32)
+        unflatten=Reshape(*inner),                                  # (N, 4, 4, 32)
         conv1=ConvTranspose2d(32, 32, rng, dtype),                  # (N, 8, 8, 32)
         relu4=ReLU(),
         conv2=ConvTranspose2d(32, 32, rng, dtype),                  # (N, 16, 16, 32)
@@ -110,9 +110,9 @@ def reparameterize(mean, logvar, noise):
 
     The reconstruction loss is a mean over z drawn from N(μ, σ²). A draw as such has no derivative by μ or σ: they only
     say which draws are likely. z = μ + σ ε has the same distribution, but its randomness, ε, depends on neither. So for
-    a given ε, z is an ordinary function of both, and the derivative of the mean is the mean of the derivatives (of a
-    loss that is continuous, and has kinks only where no draw ever lies), which one draw for each image estimates
-    without bias. Raises ValueError for other shapes.
+    a given ε, z is an ordinary function of both, and the derivative of the mean is the mean of the derivatives (as
+    the loss of a network is locally Lipschitz in z), which one draw for each image estimates without bias. Raises
+    ValueError for other shapes.
     """
     require_one_shape(mean, logvar, noise, dimensions=2)
     return mean + np.exp(logvar / 2) * noise
@@ -137,10 +137,10 @@ class Losses(NamedTuple):
 class BetaVAE:
     """An encoder q(z|x) and a decoder p(x|z), by default Burgess's, started from `seed`.
 
-    negative_slope: of all ReLUs, see `ReLU`. likelihood: p(x|z), `losses.bernoulli`, `losses.gaussian(sigma)` or one
-    of your own. Several threads may use one model: they wait for each other. Raises ValueError for a number of latents
-    below 1, an image shape that the architecture cannot take, a negative_slope that a ReLU cannot have, or what is no
-    likelihood.
+    negative_slope: of all ReLUs, unless it is 0, which leaves them as the architecture made them. likelihood: p(x|z),
+    `losses.bernoulli`, `losses.gaussian(sigma)` or one of your own. Several threads may use one model: they wait for
+    each other (`alone`). Raises ValueError for a number of latents below 1, an image shape that the architecture cannot
+    take, a negative_slope that a ReLU cannot have, or what is no likelihood.
     """
 
     def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,
@@ -150,7 +150,10 @@ class BetaVAE:
         self.architecture, self.likelihood, self.dtype = architecture, likelihood, np.dtype(dtype)
         self.negative_slope = ReLU(negative_slope).negative_slope
         rng = np.random.default_rng(seed)
-        self.encoder, self.decoder = architecture(self.latents, self.image_shape, rng, self.dtype)
+        networks = architecture(self.latents, self.image_shape, rng, self.dtype)
+        if not isinstance(networks, tuple) or len(networks) != 2:
+            raise ValueError(f"an architecture returns (encoder, decoder), not {type(networks).__name__}")
+        self.encoder, self.decoder = networks
         for relu in self.relus.values():
             relu.negative_slope = self.negative_slope or relu.negative_slope
 
@@ -179,8 +182,8 @@ class BetaVAE:
     def encode(self, images):
         """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x).
 
-        Nothing is kept for a backward pass: that is what `encoder.forward` does, and `decoder.forward`. Raises
-        ValueError for images of another size than the model's, or with pixels outside 0 … 1.
+        Unlike `encoder.forward`, it keeps nothing for a backward pass. Raises ValueError for images of another size
+        than the model's, or with pixels outside 0 … 1.
         """
         return self._split(self.encoder.infer(self._images(images)))
 
@@ -219,14 +222,15 @@ class BetaVAE:
         output = self.decoder.forward(z)
 
         reconstruction, doutput = self._nll(output, images)
-        kl, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)
-        penalty, slope = weighed(objective, kl, step, self.dtype)
+        kl_per_latent, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)
+        penalty, slope = weighed(objective, kl_per_latent, step, self.dtype)
 
         dz = self.decoder.backward(doutput)
         dmean_z, dlogvar_z = reparameterize_backward(dz, logvar, noise)
         dmean, dlogvar = dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl
         self.encoder.backward(np.concatenate([dmean, dlogvar], axis=1))
-        return Losses(float(reconstruction + penalty), float(reconstruction), float(kl.sum()), kl)
+        return Losses(float(reconstruction + penalty), float(reconstruction), float(kl_per_latent.sum()),
+                      kl_per_latent)
 
     # What goes in, and what comes out of the parts, checked.
 
@@ -253,10 +257,12 @@ class BetaVAE:
 
     def _nll(self, output, images):
         """The likelihood's, and its derivative in the model's dtype."""
-        reconstruction, doutput = self.likelihood.nll(output, images)
-        doutput = np.asarray(doutput, self.dtype)
-        require_one_shape(output, doutput)
-        return reconstruction, doutput
+        returned = self.likelihood.nll(output, images)
+        parts = [np.asarray(part) for part in returned] if isinstance(returned, tuple) else [np.asarray(returned)]
+        if len(parts) != 2 or parts[0].shape or parts[1].shape != output.shape:
+            raise ValueError(f"a likelihood's nll returns (nats, derivative), one number and {output.shape}, not "
+                             f"arrays of shape {' and '.join(str(part.shape) for part in parts)}")
+        return float(parts[0]), parts[1].astype(self.dtype, copy=False)
 
     def __repr__(self):
         made = f"{getattr(self.architecture, '__name__', self.architecture)}, {self.dtype}, {self.likelihood!r}"

@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from functools import partial
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -12,10 +12,15 @@ BATCH = 64  # examples that `infer` has in memory at a time
 
 
 class Chain:
-    """Layers by name. Raises ValueError if one comes twice: it keeps what its backward needs of one place only."""
+    """Layers by name. Raises ValueError if one is no layer, or comes twice."""
 
     def __init__(self, layers):
         self.layers, self._kept = layers, defaultdict(set)  # {layer: the attributes that its `forward` gave it}
+        for name, layer in layers.items():
+            missing = [what for what in ("forward", "backward", "parameters", "gradients") if not hasattr(layer, what)]
+            if missing:
+                raise ValueError(f"{name} is no layer: it has no {' and no '.join(missing)} (a class of your own, made "
+                                 f"from Layer, calls super().__init__())")
         names = {}
         for name, layer in self.leaves().items():
             first = names.setdefault(id(layer), name)
@@ -33,16 +38,19 @@ class Chain:
             leaves |= {f"{name}.{one}": leaf for one, leaf in inner.items()} or {name: layer}
         return leaves
 
-    def forwards(self):
-        """The `forward` of each layer, in order, to be called before the next: what it keeps is noted."""
-        for name, (layer, how) in zip(self.layers, self.in_place()):
-            had = {*_attributes(layer)}
-            yield partial(layer.forward, **how)
-            self._kept[name] |= _attributes(layer).keys() - had
-
-    def backwards(self):
-        """The `backward` of each layer, from the last to the first."""
-        return [partial(layer.backward, **how) for layer, how in reversed(self.in_place())]
+    @contextmanager
+    def passing(self):
+        """While `forward` or `backward` goes through the layers: some work `in_place`, and what they keep is noted."""
+        some, had = self.in_place(), {name: {*_attributes(layer)} for name, layer in self.layers.items()}
+        for layer in some:
+            layer.in_place = True
+        try:
+            yield
+        finally:
+            for layer in some:
+                del layer.in_place
+            for name, layer in self.layers.items():
+                self._kept[name] |= _attributes(layer).keys() - had[name]
 
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
@@ -50,19 +58,20 @@ class Chain:
                                for first in range(0, max(len(x), 1), BATCH)])
 
     def in_place(self):
-        """The layers, and how their `forward` and `backward` are called: {"in_place": True}, or {}.
+        """The layers that may write y over x, and dx over dy, which saves a tenth of a training step.
 
-        So is one that takes over between two that hand over, which saves a tenth of a training step: its x is the y of
-        the one before, its dy the dx of the one behind, and nobody else holds them. A class says so of itself: one made
-        from it may keep them, and so may who puts a function of his own in a method's place.
+        Those that can, between two that hand over: x is the y of the one before, dy the dx of the one behind, and
+        nobody else holds them. A class says so of itself: one made from it may keep them, and so may who puts a
+        function of his own in a method's place.
         """
-        def says(layer, what):
-            return vars(type(layer)).get(what) and not {"forward", "backward"} & _attributes(layer).keys()
+        def said(layer):
+            own = {"forward", "backward", "in_place"} & _attributes(layer).keys()
+            return {} if own else vars(type(layer))
 
         chain = [*self.layers.values()]
-        hands = [says(layer, "hands_over") for layer in chain]
-        return [(layer, {"in_place": True} if before and behind and says(layer, "takes_over") else {})
-                for before, layer, behind in zip([False, *hands], chain, [*hands[1:], False])]
+        hands = [said(layer).get("hands_over", False) for layer in chain]
+        return [layer for before, layer, behind in zip([False, *hands], chain, [*hands[1:], False])
+                if before and behind and "in_place" in said(layer)]
 
     def __copy__(self):
         """Of other layers, which have the same parameters."""

@@ -18,8 +18,8 @@ def encode_samples(model, data, samples=10_000, seed=0, batch_size=BATCH):
     """Of images drawn as `_draw` does the classes (samples, K), and mean and logvar (samples, D) of q(z|x).
 
     Who takes them as `encoded`, and is given none, draws its own. `data` is a DSprites, Images, or what has all that
-    `tinybvae.data` lists; without factors, K is 0. Raises FloatingPointError if a latent is not finite, and ValueError if the
-    classes are no integers, or beyond its factor_sizes.
+    `tinybvae.data` lists; without factors, K is 0. Raises FloatingPointError if a latent is not finite, and ValueError
+    if the classes are no integers, or beyond its factor_sizes.
     """
     index = _draw(data, samples, seed)
     drawn, where = np.unique(index, return_inverse=True)  # each once, in a file's order
@@ -58,6 +58,8 @@ def _classes(data, index):
     if classes.dtype.kind not in "iu" or classes.shape != (len(index), len(names)):
         raise ValueError(f"classes must be integers of shape ({len(index)}, {len(names)}), a column for each of "
                          f"{', '.join(names)}, not {classes.dtype} of {classes.shape}")
+    if sizes and len(sizes) != len(names):
+        raise ValueError(f"factor_sizes must be {len(names)}, one for each of {', '.join(names)}, not {len(sizes)}")
     if ((classes < 0) | (classes >= (sizes or np.inf))).any():
         raise ValueError(f"classes must lie in 0 … size − 1, sizes {sizes}")
     return classes

@@ -17,6 +17,7 @@ from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures
 from tinybvae.report.page import at_least, page, used
 from tinybvae.runs.checkpoint import as_json
+from tinybvae.runs.settings import likelihood_text
 
 TRAVERSED = (1, 2, 5, 16, 16)  # the factor classes of the image that traversals start from: an ellipse
 STARTS = (TRAVERSED, (0, 5, 4, 10, 20), (2, 4, 0, 22, 10), (1, 4, 15, 8, 8), (2, 2, 25, 14, 26))  # of the page
@@ -101,6 +102,7 @@ def describe(run, data, encoded=None):
     return {
         "step": run.step, "mig": metrics.mutual_information_gap(shares) if told.any() else None,
         "kl": float(kl.sum()), "reconstruction": losses["reconstruction"], "least": losses["least"],
+        "likelihood": likelihood_text(run.model.likelihood),
         "shape": None if shape is None else SHAPES[shape], "latents": latents,
         "units_off": metrics.units_off(run.model, data), "samples": len(means),
         "constant_factors": [name for name, column in zip(names, classes.T) if (column == column[0]).all()],

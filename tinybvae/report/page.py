@@ -94,6 +94,8 @@ def _headline(measured):
     parts = [f"{used(latents)} of {len(latents)} latents used", f"KL {measured['kl']:.2f} nats"]
     if np.isfinite(measured["reconstruction"]):
         parts.append(f"reconstruction loss {measured['reconstruction']:.1f} nats{at_least(measured['least'])}")
+    if measured["likelihood"] != "bernoulli":
+        parts.append(f"likelihood {html.escape(measured['likelihood'])}")
     if measured["mig"] is not None:
         parts.append(f"MIG {measured['mig']:.3f}")
     return " · ".join(parts)

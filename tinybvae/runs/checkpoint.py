@@ -23,7 +23,7 @@ RATE = "try a lower learning rate"
 GENERATORS = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"  # of random bits, NumPy's
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """All that the next training step depends on, and all that the past ones have left to show.
 
@@ -227,7 +227,7 @@ def _read_model(file, path, architecture, likelihood):
     """Names can be anybody's: what counts is that the layers are the same ones."""
     description = json.loads(file.attrs["model"])
     name, said = description.pop("architecture"), description.pop("likelihood", "bernoulli")  # as all once were
-    if likelihood is None and said.startswith("another "):
+    if likelihood is None and said.startswith("own "):
         raise ValueError(f"{path}: its likelihood is {said}: load it with likelihood=, that object")
     likelihood = likelihood_of(said) if likelihood is None else likelihood
     if isinstance(likelihood, type) or likelihood_text(likelihood) != said:
@@ -260,7 +260,7 @@ def _difference(layers, others):
     for side in layers:
         for one, other in zip_longest(layers[side], others[side]):
             if one != other:
-                return f"in {side}: {as_json(one)} against {as_json(other)}"
+                return f"in {side}: {as_json(one)} against {as_json(other)}".replace("another ", "own ")
     return "in their arrays"
 
 

@@ -196,4 +196,4 @@ def likelihood_text(likelihood):
         return "bernoulli"
     numbers = {name: float(value) for name, value in getattr(likelihood, "__dict__", {}).items() if np.isscalar(value)
                and not isinstance(value, (str, bytes))}
-    return " ".join(["another", type(likelihood).__name__, *(f"{name}={value}" for name, value in numbers.items())])
+    return f"own {type(likelihood).__name__}({', '.join(f'{name}={value}' for name, value in numbers.items())})"
