@@ -31,11 +31,11 @@ from tinybvae.kernels.threads import set_num_threads
 from tinybvae.metrics import NAMES
 from tinybvae.report import describe, figures
 from tinybvae.report.page import used
-from tinybvae.runs.checkpoint import as_json, before, newest_of
+from tinybvae.runs.checkpoint import before, newest_of
 from tinybvae.runs.commandline import Parser, as_text, path, progress, say, schedule_or_0, seed, thread_count
 from tinybvae.runs.folder import opened, require_batch, score_if_due
 from tinybvae.runs.locks import locked
-from tinybvae.runs.settings import (OBJECTIVES, PRESETS, add_settings, configure, given_settings, objective_of,
+from tinybvae.runs.settings import (OBJECTIVES, PRESETS, add_settings, as_json, configure, given_settings, objective_of,
                                     with_later)
 
 try:

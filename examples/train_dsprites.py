@@ -12,7 +12,7 @@ from tinybvae.report import describe, summary
 from tinybvae.runs.checkpoint import before
 from tinybvae.runs.commandline import Parser, say
 from tinybvae.runs.folder import opened, score_if_due
-from tinybvae.runs.settings import add_options, command, given_settings, objective_of
+from tinybvae.runs.settings import add_options, command, given_settings, objective_of, option
 
 
 def main():
@@ -29,7 +29,7 @@ def main():
                                                       options.resume))
         except (ValueError, MemoryError, OSError) as error:
             parser.error(str(error))
-        say(f"{command(run.settings)} --out {shlex.quote(options.out)}\n{len(data)} images")
+        say(f"{command(run.settings)} {option('out', options.out)}\n{len(data)} images")
         train(run, data, options, parser)
 
 

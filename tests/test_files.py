@@ -122,3 +122,13 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
     assert len([*tmp_path.iterdir()]) == 2
     with locked(tmp_path):
         assert [file.name for file in tmp_path.iterdir()] == [".mine.tmp"]
+
+
+def test_a_new_file_takes_no_others_place(tmp_path):
+    path = tmp_path / "a"
+    write_atomically(path, b"mine", new=True)
+    (tmp_path / "b").symlink_to(tmp_path / "nowhere")
+    for taken in path, tmp_path / "b":
+        with pytest.raises(FileExistsError):
+            write_atomically(taken, b"another's", new=True)
+    assert path.read_bytes() == b"mine" and {file.name for file in tmp_path.iterdir()} == {"a", "b"}

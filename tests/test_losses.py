@@ -133,12 +133,20 @@ def test_a_rounded_corner(width):
 
 
 @pytest.mark.parametrize("wrong", [lambda kl, step: (4 * kl, 4.0), lambda kl, step: (kl.sum(), np.ones(2)),
-                                   lambda kl, step: (kl.sum(), np.ones((3, 1))), lambda kl, step: kl.sum()])
+                                   lambda kl, step: (kl.sum(), np.ones((3, 1))), lambda kl, step: kl.sum(),
+                                   lambda kl, step: (kl.sum(), 1j * kl), lambda kl, step: (kl.sum(), None)])
 def test_what_an_objective_must_return(wrong):
     model = tb.BetaVAE(3, image_shape=(16, 16, 1))
     with pytest.raises(ValueError, match=r"takes the KL of each latent, \(3,\), and returns \(penalty, slope\), "
-                                         r"one number, as 4 \* kl.sum\(\) is, and one or \(3,\), not arrays of"):
+                                         r"one number, as 4 \* kl.sum\(\) is, and one or \(3,\), not float64 of"):
         model.loss_and_gradients(np.zeros((2, 16, 16, 1)), np.zeros((2, 3)), wrong, 0)
+
+
+def test_what_is_no_objective():
+    model = tb.BetaVAE(3, image_shape=(16, 16, 1))
+    for wrong in 4.0, None:
+        with pytest.raises(ValueError, match="objective must be a function .kl, step. -> .penalty, slope., not "):
+            model.loss_and_gradients(np.zeros((2, 16, 16, 1)), np.zeros((2, 3)), wrong, 0)
 
 
 def test_an_objective_cannot_change_the_losses():
@@ -171,6 +179,8 @@ def test_likelihoods(likelihood):
     assert likelihood.nll(output.astype(np.float32), images.astype(np.float32))[1].dtype == np.float32
     with pytest.raises(ValueError, match="one shape"):
         likelihood.nll(output, images[:1])
+    with pytest.raises(ValueError, match="N ≥ 1"):
+        likelihood.least(images[:0])
 
 
 def test_least_losses_that_are_known():
@@ -197,7 +207,7 @@ def test_gaussian_known_values():
     np.testing.assert_allclose(doutput, [[-1], [0]])  # (.2 − .7) / .25 / 2
 
 
-@pytest.mark.parametrize("sigma", [0, -1, float("nan"), float("inf"), [(0, 1.0), (5, .1)]])
+@pytest.mark.parametrize("sigma", [0, -1, float("nan"), float("inf"), [(0, 1.0), (5, .1)], 1e-7, 1e20, "1", None, 1j])
 def test_sigmas_that_are_none(sigma):
     with pytest.raises(ValueError, match="^sigma must be"):
         tb.gaussian(sigma)

@@ -1,9 +1,11 @@
 """Adam and Adagrad against their papers' equations, number by number."""
 
+import numba
 import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae import optimizers
 
 GRADIENTS = [.3, -2., 0., 1e-4, 5.]
 
@@ -96,3 +98,17 @@ def test_gradients_that_do_not_fit_change_nothing(wrong):
         with pytest.raises(ValueError, match="^the gradients must have one of [ab], float64 of shape "):
             optimizer.update(wrong)
         assert optimizer.t == 0 and not any(p.any() for p in parameters.values())
+
+
+@pytest.mark.parametrize("kind", ["plain", "fast"])
+def test_moments_that_do_not_fit_are_refused(kind):
+    """Compiled code would read, and write, beyond their ends."""
+    if kind == "fast" and numba.config.DISABLE_JIT:
+        pytest.skip("the plain bodies are what runs")
+    p = np.zeros(16, np.float32)
+    for wrong in np.ones(4, np.float32), np.ones(17, np.float32):
+        with pytest.raises(ValueError):
+            getattr(optimizers.adam, kind)(p, p.copy(), p.copy(), wrong, .1, .9, .999, 1e-8, 1)
+        with pytest.raises(ValueError):
+            getattr(optimizers.adagrad, kind)(p, wrong, p.copy(), .1, 1e-8)
+    assert not p.any()

@@ -152,3 +152,16 @@ def test_what_is_not_made_from_settings_is_not_resumed(tmp_path):
     tb.save(tb.Run(model, None, np.random.default_rng(0), settings=configure({})), path)
     with pytest.raises(ValueError, match="holds weights only"):
         resumed_run(path, {})
+
+
+@pytest.mark.parametrize("wrong, message", [
+    ({"likelihood": tb.gaussian(.1)}, "likelihood must be \"bernoulli\" or \"gaussian:SIGMA\", such as gaussian:0.1"),
+    ({"likelihood": None}, "likelihood must be"), ({"architecture": "x"}, "architecture must be one of burgess2018, "),
+    ({"optimizer": "SGD"}, "optimizer must be one of Adam, Adagrad, not 'SGD'"), ({"objective": "x"}, "objective must"),
+    ({"preset": "x"}, "preset must be one of sharp, "), ({"objective": "capacity", "width": -1}, "width must be at least"),
+    ({"beta": "a"}, "beta must be a number, or points"), ({"likelyhood": "bernoulli"}, "there is no setting likelyhood"),
+], ids=str)
+def test_settings_that_are_none_are_refused_before_anything_is_written(tmp_path, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        trained(tmp_path / "run", Noise(), **{**SMALL, **wrong})
+    assert not [*tmp_path.iterdir()]

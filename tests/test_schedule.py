@@ -44,7 +44,8 @@ def test_values_that_are_not_positive(wrong):
 
 
 @pytest.mark.parametrize("wrong", [[], [(0, 1), (0, 2)], [(5, 1), (3, 2)], [(0, 1, 2)], [3, 4], [(math.nan, 1)],
-                                   [(0, 1), (math.inf, 2)], [(-5, 1), (3, 2)]])
+                                   [(0, 1), (math.inf, 2)], [(-5, 1), (3, 2)],
+                                   "fast", 1j, [(0, 1), (2,)]])
 def test_points_that_make_no_schedule(wrong):
     with pytest.raises(ValueError, match="^rate must be a number, or points"):
         as_schedule("rate", wrong)

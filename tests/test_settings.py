@@ -62,7 +62,7 @@ def test_the_recipe_lends_nothing_to_other_objectives(given, made):
 
 @pytest.mark.parametrize("given, preset", [
     ({}, None), ({"objective": "beta", "beta": 0.0}, None), ({"gamma": [[0, 5.0], [9, 1.0]], "latents": 3}, None),
-    ({"evaluate_every": 2, "data": "a file.npz"}, "miyosuda"), ({}, "higgins2017"),
+    ({"evaluate_every": 2, "data": "a file.npz"}, "miyosuda"), ({"data": "-a.npz"}, None), ({}, "higgins2017"),
     ({"architecture": "higgins2017", "likelihood": "gaussian:0.1", "width": [[0, .1], [5, 2.0]]}, None)])
 def test_the_command_says_all_that_holds(given, preset):
     """Read again, it makes the same settings."""

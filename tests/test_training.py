@@ -50,6 +50,17 @@ def test_an_objective_of_ones_own(capsys):
     assert "KL-C" not in capsys.readouterr().out
 
 
+def test_a_capacity_that_is_no_function_is_none():
+    class Own:
+        capacity = 5.0
+
+        def __call__(self, kl, step):
+            return kl.sum(), 1.0
+
+    run = fresh()
+    assert tb.train(run, SPRITES, Own(), 1, batch_size=7) and np.isnan(run.history[0][4])
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """The bytes of a run of 30 steps."""

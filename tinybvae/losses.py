@@ -11,8 +11,8 @@ import numpy as np
 
 from tinybvae import kernels
 from tinybvae.kernels import accelerated
-from tinybvae.kernels.arrays import require_one_shape, require_pixels, small_is_zero
-from tinybvae.schedule import LEAST, as_schedule, value_at
+from tinybvae.kernels.arrays import pair, require_one_shape, require_pixels, small_is_zero
+from tinybvae.schedule import as_schedule, value_at
 
 
 @small_is_zero
@@ -63,6 +63,7 @@ class Bernoulli:
 
     def least(self, images):
         """At s = x: −Σ [x log x + (1 − x) log(1 − x)]"""
+        require_one_shape(images)
         require_pixels(images)
         gray = np.asarray(images, np.float64)
         gray = gray[(0 < gray) & (gray < 1)]
@@ -76,12 +77,12 @@ class Gaussian:
     """Grays and colours: the output is the mean of a normal distribution for each pixel, of standard deviation `sigma`.
 
     sigma weighs the reconstruction against the KL as β does: a smaller one asks for sharper pictures, at more nats.
-    Raises ValueError unless it is positive and finite.
+    Raises ValueError unless it is a number from 1e-6 to 1e6: what float32 can compute with.
     """
 
     def __init__(self, sigma):
-        if np.ndim(sigma) or not LEAST <= sigma < math.inf:
-            raise ValueError(f"sigma must be a number, positive and finite, not {sigma}")
+        if not isinstance(sigma, (int, float, np.number)) or not 1e-6 <= sigma <= 1e6:
+            raise ValueError(f"sigma must be a number from 1e-6 to 1e6, not {sigma!r}")
         self.sigma = float(sigma)
 
     def nll(self, output, images):
@@ -99,6 +100,7 @@ class Gaussian:
 
     def least(self, images):
         """At y = x: log(sigma √(2π)) for each pixel. That is below 0 for sigma < 0.4, where a density may exceed 1."""
+        require_one_shape(images)
         return images[0].size * (math.log(self.sigma) + math.log(2 * math.pi) / 2)
 
     def __repr__(self):
@@ -139,13 +141,12 @@ def gaussian_kl(mean, logvar):
 
 def weighed(objective, kl, step, dtype):
     """An objective's penalty, as a number, and its slope in arrays of this dtype. Raises ValueError for others."""
-    returned = objective(kl.copy(), step)
-    parts = [np.asarray(part) for part in returned] if isinstance(returned, tuple) else [np.asarray(returned)]
-    if len(parts) != 2 or parts[0].shape or parts[1].shape not in ((), kl.shape):
-        raise ValueError(f"an objective takes the KL of each latent, {kl.shape}, and returns (penalty, slope), one "
-                         f"number, as 4 * kl.sum() is, and one or {kl.shape}, not arrays of shape "
-                         f"{' and '.join(str(part.shape) for part in parts)}")
-    return float(parts[0]), parts[1].astype(dtype)
+    if not callable(objective):
+        raise ValueError(f"objective must be a function (kl, step) -> (penalty, slope), not {objective!r}")
+    penalty, slope = pair(objective(kl.copy(), step), [()], [(), kl.shape],
+                          f"an objective takes the KL of each latent, {kl.shape}, and returns (penalty, slope), one "
+                          f"number, as 4 * kl.sum() is, and one or {kl.shape}")
+    return float(penalty), slope.astype(dtype)
 
 
 class BetaObjective:

@@ -23,11 +23,13 @@ def as_schedule(name, schedule, zero=False):
 
     Raises ValueError unless its values are finite and positive, or at least 0 if `zero`, and its points' steps rise.
     """
-    points = np.array(schedule, float)
-    if points.ndim:
-        if points.shape[1:] != (2,) or not _rise_from_0(points[:, 0]):
-            raise ValueError(f"{name} must be a number, or points (step, value) with rising steps from 0 on, "
-                             f"not {schedule}")
+    try:
+        points = np.array(schedule, float)
+    except (TypeError, ValueError):
+        points = np.empty((0, 2))
+    if points.ndim and (points.shape[1:] != (2,) or not _rise_from_0(points[:, 0])):
+        raise ValueError(f"{name} must be a number, or points (step, value) with rising steps from 0 on, "
+                         f"not {schedule}")
     for value in points[:, 1] if points.ndim else [points]:
         if not (LEAST <= value < math.inf or zero and value == 0):
             raise ValueError(f"{name} must be {'at least 0' if zero else 'positive'} and finite, not {value}")

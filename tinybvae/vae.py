@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinybvae.kernels.arrays import model_sizes, require_one_shape, require_pixels, small_is_zero
+from tinybvae.kernels.arrays import model_sizes, pair, require_one_shape, require_pixels, small_is_zero
 from tinybvae.kernels.threads import alone
 from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, ReLU, Reshape, Sequential, Tanh
 from tinybvae.losses import bernoulli, gaussian_kl, weighed
@@ -257,12 +257,9 @@ class BetaVAE:
 
     def _nll(self, output, images):
         """The likelihood's, and its derivative in the model's dtype."""
-        returned = self.likelihood.nll(output, images)
-        parts = [np.asarray(part) for part in returned] if isinstance(returned, tuple) else [np.asarray(returned)]
-        if len(parts) != 2 or parts[0].shape or parts[1].shape != output.shape:
-            raise ValueError(f"a likelihood's nll returns (nats, derivative), one number and {output.shape}, not "
-                             f"arrays of shape {' and '.join(str(part.shape) for part in parts)}")
-        return float(parts[0]), parts[1].astype(self.dtype, copy=False)
+        nats, doutput = pair(self.likelihood.nll(output, images), [()], [output.shape],
+                             f"a likelihood's nll returns (nats, derivative), one number and {output.shape}")
+        return float(nats), doutput.astype(self.dtype, copy=False)
 
     def __repr__(self):
         made = f"{getattr(self.architecture, '__name__', self.architecture)}, {self.dtype}, {self.likelihood!r}"

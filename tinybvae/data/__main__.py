@@ -55,13 +55,18 @@ def main():
             raise ValueError("must be a path, not ''")
         if not target.name.lower().endswith((".hdf5", ".h5")):
             raise ValueError(f"{target}: the file will be HDF5, give a name that ends in .hdf5 or .h5")
-        if target.exists():
-            raise ValueError(f"{target} exists already: give another name")
+        if os.path.lexists(target):
+            raise FileExistsError
         if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
             raise ValueError(f"{target}: there is no folder {target.parent}, or it may not be written to")
         sprites = DSprites()
         data = hdf5(sprites)
-        write_atomically(target, data)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what is half written is removed
+        write_atomically(target, data, new=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except FileExistsError:
+        parser.error(f"argument --write: {target} exists already: give another name")
     except (ValueError, MemoryError, OSError) as error:
         parser.error(f"argument --write: {error}")
     with suppress(OSError, ValueError):  # nobody may be there to read it

@@ -31,11 +31,12 @@ def intact(title, data):
     return data if data[:USER_BLOCK] == user_block(title, data[USER_BLOCK:]) else None
 
 
-def write_atomically(path, data, keep=None):
+def write_atomically(path, data, keep=None, new=False):
     """Put bytes into a file so that, killed at any moment, it holds either what it held before or all of `data`.
 
-    What it held before goes to the file `keep`, if there is one. Writers of one file do not disturb each other: the
-    last one wins. What a killed one leaves behind, `remove_halves` removes.
+    What it held before goes to the file `keep`, if there is one; if it is to be `new`, FileExistsError is raised.
+    Writers of one file do not disturb each other: the last one wins. What a killed one leaves behind, `remove_halves`
+    removes.
     """
     path = Path(path)
     temporary = _beside(path)
@@ -46,9 +47,11 @@ def write_atomically(path, data, keep=None):
             _sync(file.fileno())
         if keep and path.exists():
             _link(path, keep)
+        if new:
+            _claim(path)
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = error.filename or os.fspath(path)  # no room, a limit: the system does not say for what
+        error.filename = os.fspath(path)  # not the temporary one's
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -57,6 +60,11 @@ def write_atomically(path, data, keep=None):
             folder = os.open(path.parent, os.O_RDONLY)
             opened.callback(os.close, folder)
             os.fsync(folder)
+
+
+def _claim(path):
+    """Raise FileExistsError if the name is taken; else take it."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
 
 
 def _sync(file):

@@ -82,6 +82,25 @@ def require_pixels(images):
         raise ValueError(f"pixels must lie in 0 … 1, not in {images.min():.9g} … {images.max():.9g}")
 
 
+def pair(returned, first, second, wanted):
+    """What a user's function returned as two arrays of real numbers, of one of the shapes `first` and `second`.
+
+    Raises ValueError, which says what is `wanted`, for anything else.
+    """
+    parts = [np.asarray(part) for part in returned] if isinstance(returned, tuple) else [np.asarray(returned)]
+    if len(parts) != 2 or parts[0].shape not in first or parts[1].shape not in second or any(
+            part.dtype.kind not in "biuf" for part in parts):
+        raise ValueError(f"{wanted}, not {' and '.join(f'{part.dtype} of shape {part.shape}' for part in parts)}")
+    return parts
+
+
+def require_alike(*flat):
+    """Raise ValueError unless arrays (n,) have one length and one dtype: compiled code does not check."""
+    if len({(array.shape, array.dtype) for array in flat}) > 1:
+        raise ValueError(f"arrays must have one shape and one dtype, not "
+                         f"{' and '.join(f'{array.dtype} of {array.shape}' for array in flat)}")
+
+
 def require_fit(a, b, fit):
     """Raise ValueError unless they fit, as the caller says, and the dtypes are one: compiled code does not check."""
     if not fit or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64):

@@ -16,8 +16,7 @@ from tinybvae.kernels.arrays import small_is_zero
 from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures
 from tinybvae.report.page import at_least, page, used
-from tinybvae.runs.checkpoint import as_json
-from tinybvae.runs.settings import likelihood_text
+from tinybvae.runs.settings import as_json, likelihood_text
 
 TRAVERSED = (1, 2, 5, 16, 16)  # the factor classes of the image that traversals start from: an ellipse
 STARTS = (TRAVERSED, (0, 5, 4, 10, 20), (2, 4, 0, 22, 10), (1, 4, 15, 8, 8), (2, 2, 25, 14, 26))  # of the page

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import json
 import pkgutil
 
 import numpy as np
@@ -11,7 +10,7 @@ from tinybvae import metrics
 from tinybvae.data.sprites import FACTOR_VALUES, GRID, OUTLINES, SHAPES, SIZE
 from tinybvae.runs.checkpoint import kind
 from tinybvae.runs.commandline import as_text
-from tinybvae.runs.settings import likelihood_text
+from tinybvae.runs.settings import as_json, likelihood_text
 
 SCORES = {  # a line each, of what metrics says at length
     "mig": "for each factor, what the best latent knows of it beyond the second best",
@@ -162,7 +161,7 @@ def _image(images, name, text):
 
 
 def _off(measured):
-    rows = "".join(f'<tr><td>{layer}<td class="number">{off}<td class="number">{units}\n'
+    rows = "".join(f'<tr><td>{html.escape(layer)}<td class="number">{off}<td class="number">{units}\n'
                    for layer, (off, units) in measured["units_off"].items() if off)
     if not rows:
         return "<p>Each unit is switched on by some image.</p>"
@@ -196,7 +195,7 @@ def _model(model, starts, factors, latents):
     if not all(layer["kind"] in KINDS for layer in layers) or likelihood not in PIXELS:
         return ""
     encoder, decoder = layers[:len(model.encoder.layers)], layers[len(model.encoder.layers):]
-    return json.dumps({
+    return as_json({
         "shape": model.image_shape, "likelihood": likelihood, "encoder": encoder, "decoder": decoder,
         "order": [each["z"] for each in latents],
         "starts": [_base64(np.round(255 * image).astype(np.uint8)) for image in starts],

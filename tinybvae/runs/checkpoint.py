@@ -14,7 +14,7 @@ from tinybvae.data.files import USER_BLOCK, intact, user_block, write_atomically
 from tinybvae.layers import Layer, ReLU, Sequential, switched_on
 from tinybvae.metrics import UNUSED
 from tinybvae.optimizers import OPTIMIZERS, Optimizer
-from tinybvae.runs.settings import likelihood_of, likelihood_text
+from tinybvae.runs.settings import as_json, likelihood_of, likelihood_text
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FORMAT = "tinybvae checkpoint 1"
@@ -51,6 +51,7 @@ class Run:
             raise ValueError(f"settings must be a dict, not {type(self.settings).__name__}")
         as_json(self.settings)
         _layers(self.model)
+        likelihood_text(self.model.likelihood)
 
     def __repr__(self):
         return f"Run at step {self.step:,}, of {self.optimizer!r} and {self.model!r}"
@@ -84,20 +85,8 @@ class Run:
 
 def capacity_at(objective, step):
     """An objective's C, in nats; NaN if it has none."""
-    return float(getattr(objective, "capacity", lambda step: np.nan)(step))
-
-
-def as_json(value, **how):
-    """JSON's text of a value in which numbers may be NumPy's. Raises ValueError for what JSON does not have."""
-    def plain(value):
-        if not isinstance(value, (np.generic, np.ndarray)):
-            raise ValueError(f"{value!r} cannot be stored: JSON has no {type(value).__name__}")
-        return value.tolist()
-
-    try:
-        return json.dumps(value, default=plain, **how)
-    except TypeError as error:
-        raise ValueError(f"{value!r} cannot be stored: {error}") from error
+    capacity = getattr(objective, "capacity", None)
+    return float(capacity(step)) if callable(capacity) else np.nan
 
 
 def save(run, path, keep=None):

@@ -41,6 +41,7 @@ def opened(out, given, preset=None, resume=False, data=None):
             data = load_data(settings["data"])
         else:
             settings["data"] = getattr(data, "path", f"<{type(data).__name__}>")
+        objective_of(settings)
         run = run or new_run(settings, out, data.image_shape)
         require_data_for(run, data)
         if not out.is_dir():

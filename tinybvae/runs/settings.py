@@ -3,6 +3,7 @@
 Settings are a flat dict that JSON can hold: it goes into the checkpoint, onto the report and back into a command line.
 """
 
+import json
 import shlex
 from argparse import SUPPRESS
 
@@ -45,6 +46,7 @@ RECIPE = {
     "eps": schedule("0:1,600:1,800:.03,6000:.03,6200:.1,9500:.1,9600:.03,17600:.03,17601:1e-8"),
     "negative_slope": .1}
 DEFAULTS = {**COMMON, **RECIPE}
+CHOICES = {"objective": OBJECTIVES, "architecture": ARCHITECTURES, "optimizer": OPTIMIZERS, "start": STARTS}
 MADE_FOR = "objective", "gamma", "capacity", "width", "architecture", "likelihood", "optimizer"
 
 # The last phase goes on for 70,000 steps: C rises to 22, and the pictures become sharp.
@@ -123,6 +125,8 @@ def configure(given, preset=None):
     Without a preset these are the recipe's, whose parts are made for each other: with another of MADE_FOR, they are
     BURGESS2018's. Raises ValueError as `merged` does.
     """
+    if preset not in (None, *PRESETS):
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
     own = all(given.get(name, DEFAULTS[name]) == DEFAULTS[name] for name in MADE_FOR)
     return merged({**BURGESS2018, **COMMON, **(PRESETS[preset] if preset else RECIPE if own else {})}, given)
 
@@ -130,9 +134,15 @@ def configure(given, preset=None):
 def merged(settings, given):
     """Settings overridden by the given ones, without other objectives'.
 
-    Raises ValueError if one is given that belongs to another objective.
+    Raises ValueError for one that there is not, that belongs to another objective, or that is none of its choices.
     """
+    unknown = given.keys() - DEFAULTS.keys()
+    if unknown:
+        raise ValueError(f"there is no setting {', '.join(sorted(unknown))}: they are {', '.join(DEFAULTS)}")
     settings = {**settings, **given}
+    for name, choices in CHOICES.items():
+        if settings.get(name, next(iter(choices))) not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, not {settings[name]!r}")
     for objective, (_, names) in OBJECTIVES.items():
         for name in names:
             if objective != settings["objective"]:
@@ -151,9 +161,14 @@ def objective_of(settings):
 
 def command(settings):
     """The command line that makes a run with these settings, every one spelled out."""
-    shown = [f"--{name.replace('_', '-')} {shlex.quote(as_text(value))}" for name, value in settings.items()
-             if value is not None]
+    shown = [option(name, value) for name, value in settings.items() if value is not None]
     return " ".join(["python examples/train_dsprites.py", *shown])
+
+
+def option(name, value):
+    """An option and its value, as a shell and `add_options` read them."""
+    text = shlex.quote(as_text(value))
+    return f"--{name.replace('_', '-')}{'=' if text.startswith('-') else ' '}{text}"
 
 
 def changed(schedule, new, step):
@@ -180,20 +195,34 @@ def with_later(settings):
 
 def likelihood_of(text):
     """The likelihood that a setting describes: "bernoulli" or "gaussian:SIGMA". Raises ValueError for another."""
-    name, _, sigma = text.partition(":")
+    name, _, sigma = str(text).partition(":")
     if name == "gaussian" and sigma:
         return Gaussian(float(sigma))
     if text != "bernoulli":
-        raise ValueError(f"the likelihood must be bernoulli or gaussian:SIGMA, such as gaussian:0.1, not {text}")
+        raise ValueError(f"likelihood must be \"bernoulli\" or \"gaussian:SIGMA\", such as gaussian:0.1, not {text!r}")
     return bernoulli
 
 
 def likelihood_text(likelihood):
-    """The setting that `likelihood_of` reads again; of one that is not ours, its class and its numbers, to compare."""
+    """The setting that `likelihood_of` reads again; of one that is not ours, its class and its `settings`, to compare.
+
+    Raises ValueError for settings that JSON does not have.
+    """
     if type(likelihood) is Gaussian:
-        return f"gaussian:{likelihood.sigma!r}"
+        return f"gaussian:{float(likelihood.sigma)!r}"
     if type(likelihood) is Bernoulli:
         return "bernoulli"
-    numbers = {name: float(value) for name, value in getattr(likelihood, "__dict__", {}).items() if np.isscalar(value)
-               and not isinstance(value, (str, bytes))}
-    return f"own {type(likelihood).__name__}({', '.join(f'{name}={value}' for name, value in numbers.items())})"
+    return f"own {type(likelihood).__name__} {as_json(getattr(likelihood, 'settings', {}))}"
+
+
+def as_json(value, **how):
+    """JSON's text of a value in which numbers may be NumPy's. Raises ValueError for what JSON does not have."""
+    def plain(value):
+        if not isinstance(value, (np.generic, np.ndarray)):
+            raise ValueError(f"{value!r} cannot be stored: JSON has no {type(value).__name__}")
+        return value.tolist()
+
+    try:
+        return json.dumps(value, default=plain, **how)
+    except TypeError as error:
+        raise ValueError(f"{value!r} cannot be stored: {error}") from error
