@@ -16,18 +16,17 @@ class Chain:
 
     def __init__(self, layers):
         self.layers, self._kept = layers, defaultdict(set)  # {layer: the attributes that its `forward` gave it}
-        for name, layer in layers.items():
+        names = {}
+        for name, layer in self.leaves().items():
             missing = [what for what in ("forward", "backward", "parameters", "gradients") if not hasattr(layer, what)]
             if missing:
                 raise ValueError(f"{name} is no layer: it has no {' and no '.join(missing)} (a class of your own, made "
                                  f"from Layer, calls super().__init__())")
-        names = {}
-        for name, layer in self.leaves().items():
             first = names.setdefault(id(layer), name)
             if first != name:
                 raise ValueError(f"{first} and {name} are one layer: it keeps what its backward needs of one place "
                                  f"only: make two")
-            if isinstance(getattr(layer, "parameters", None), Arrays):
+            if isinstance(layer.parameters, Arrays):
                 layer.parameters.may_grow = False  # it is complete
 
     def leaves(self):
@@ -41,16 +40,18 @@ class Chain:
     @contextmanager
     def passing(self):
         """While `forward` or `backward` goes through the layers: some work `in_place`, and what they keep is noted."""
-        some, had = self.in_place(), {name: {*_attributes(layer)} for name, layer in self.layers.items()}
+        some = self.in_place()
         for layer in some:
             layer.in_place = True
+        had = [len(_attributes(layer)) for layer in self.layers.values()]
         try:
             yield
         finally:
+            for (name, layer), count in zip(self.layers.items(), had):
+                if len(_attributes(layer)) > count:  # Python keeps them in the order in which they came
+                    self._kept[name] |= {*[*_attributes(layer)][count:]}
             for layer in some:
                 del layer.in_place
-            for name, layer in self.layers.items():
-                self._kept[name] |= _attributes(layer).keys() - had[name]
 
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
@@ -65,8 +66,8 @@ class Chain:
         function of his own in a method's place.
         """
         def said(layer):
-            own = {"forward", "backward", "in_place"} & _attributes(layer).keys()
-            return {} if own else vars(type(layer))
+            own = _attributes(layer)
+            return {} if "forward" in own or "backward" in own or "in_place" in own else vars(type(layer))
 
         chain = [*self.layers.values()]
         hands = [said(layer).get("hands_over", False) for layer in chain]
