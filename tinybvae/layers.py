@@ -21,7 +21,7 @@ class Layer:
     """
 
     settings = {}       # {name: what JSON can hold}: by these a checkpoint tells a layer from others of its class
-    hands_over = False  # True: what it returns is new, and it keeps none of it. A ReLU between two such works in place
+    hands_over = False  # True: what it returns is new, and it keeps none of it, so that it is spare for a ReLU
 
     def __init__(self, input_grad=True, **parameters):
         self.input_grad, self.parameters = input_grad, Arrays(parameters, may_grow=True)
@@ -88,19 +88,15 @@ class Linear(Layer):
 
 
 @accelerated(kernels.relu)
-def relu(x, negative_slope, y=None):
-    """y = x where x > 0, else negative_slope · x; a new array, unless one is given, which may be x."""
-    y = np.empty_like(x) if y is None else y
-    y[...] = np.where(x > 0, x, negative_slope * x)
-    return y
+def relu(x, negative_slope, spare=False):
+    """y = x where x > 0, else negative_slope · x. If x is spare, y may be written over it."""
+    return np.where(x > 0, x, negative_slope * x)
 
 
 @accelerated(kernels.relu_backward)
-def relu_backward(dy, y, negative_slope, dx=None):
-    """dx = dy where y > 0, else negative_slope · dy; a new array, unless one is given, which may be dy."""
-    dx = np.empty_like(dy) if dx is None else dx
-    dx[...] = np.where(y > 0, dy, negative_slope * dy)
-    return dx
+def relu_backward(dy, y, negative_slope, spare=False):
+    """dx = dy where y > 0, else negative_slope · dy. If dy is spare, dx may be written over it."""
+    return np.where(y > 0, dy, negative_slope * dy)
 
 
 class ReLU(Layer):
@@ -111,7 +107,7 @@ class ReLU(Layer):
     may come back (Maas et al. 2013, eq. 2).
     """
 
-    in_place = False  # True: y is written over x, and dx over dy. A `Sequential` says so where nobody else holds these
+    spare = False  # True: nobody else holds x or dy, which may become y and dx. A `Sequential` knows where that is so
 
     def __init__(self, negative_slope=0.0):
         super().__init__()
@@ -124,12 +120,12 @@ class ReLU(Layer):
         return {"negative_slope": self.negative_slope}
 
     def forward(self, x):
-        self.y = y = relu(x, self.negative_slope, x if self.in_place else None)
+        self.y = y = relu(x, self.negative_slope, self.spare)
         return y
 
     def backward(self, dy):
         """dx = dy where x > 0, that is where y > 0, else negative_slope · dy"""
-        return relu_backward(dy, self.y, self.negative_slope, dy if self.in_place else None)
+        return relu_backward(dy, self.y, self.negative_slope, self.spare)
 
 
 def switched_on(y):
@@ -229,8 +225,8 @@ class Sequential(Chain):
     """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own.
 
     Pickled or deeply copied, it is its layers' parameters and settings, without gradients or what `forward` kept.
-    Raises ValueError if a layer comes twice, or is none. (`Chain` has `parameters`, `gradients`, and what copies, work
-    in place and `infer`, which is `forward` in batches, ask for.)
+    Raises ValueError if a layer comes twice, or is none. (`Chain` has `parameters`, `gradients`, and what copies, spare
+    arrays and `infer`, which is `forward` in batches, ask for.)
     """
 
     def __init__(self, **layers):

@@ -1,6 +1,6 @@
 """The training loop. What a long run needs around it, to be seen, stopped and resumed, is in `runs`."""
 
-from tinybvae.kernels.threads import LOCK
+from tinybvae.kernels.threads import ONE_AT_A_TIME
 
 
 def updates(run, data, objective, steps, batch_size=64):
@@ -14,7 +14,7 @@ def updates(run, data, objective, steps, batch_size=64):
     while run.step < steps:
         images = data.images(run.rng.integers(len(data), size=batch_size))     # (N, height, width, channels)
         noise = run.rng.standard_normal((batch_size, model.latents))           # ε (N, D)
-        with LOCK:  # whoever looks at the model meanwhile sees it before the update, or after
+        with ONE_AT_A_TIME:  # whoever looks at the model meanwhile sees it before the update, or after
             losses = model.loss_and_gradients(images, noise, objective, run.step)
             run.require_finite(losses)
             run.record(losses, objective)

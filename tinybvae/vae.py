@@ -177,8 +177,8 @@ class BetaVAE:
     def relus(self):
         return self._networks.relus
 
-    @alone
-    @small_is_zero
+    @alone  # one thread at a time
+    @small_is_zero  # whatever NumPy was told to make of numbers too small for their dtype
     def encode(self, images):
         """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x).
 

@@ -1,4 +1,4 @@
-"""What a chain of layers sees to, so that its `forward` and `backward` need not: names, copies, work in place."""
+"""What a chain of layers sees to, so that its `forward` and `backward` need not: names, copies, spare arrays."""
 
 import copy
 from collections import defaultdict
@@ -39,10 +39,10 @@ class Chain:
 
     @contextmanager
     def passing(self):
-        """While `forward` or `backward` goes through the layers: some work `in_place`, and what they keep is noted."""
-        some = self.in_place()
+        """While `forward` or `backward` goes through them, layers know what is spare, and what they keep is noted."""
+        some = self.spare()
         for layer in some:
-            layer.in_place = True
+            layer.spare = True
         had = [len(_attributes(layer)) for layer in self.layers.values()]
         try:
             yield
@@ -51,14 +51,14 @@ class Chain:
                 if len(_attributes(layer)) > count:  # Python keeps them in the order in which they came
                     self._kept[name] |= {*[*_attributes(layer)][count:]}
             for layer in some:
-                del layer.in_place
+                del layer.spare
 
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
         return np.concatenate([copy.copy(self).forward(x[first:first + BATCH])
                                for first in range(0, max(len(x), 1), BATCH)])
 
-    def in_place(self):
+    def spare(self):
         """The layers that may write y over x, and dx over dy, which saves a tenth of a training step.
 
         Those that can, between two that hand over: x is the y of the one before, dy the dx of the one behind, and
@@ -67,12 +67,12 @@ class Chain:
         """
         def said(layer):
             own = _attributes(layer)
-            return {} if "forward" in own or "backward" in own or "in_place" in own else vars(type(layer))
+            return {} if "forward" in own or "backward" in own or "spare" in own else vars(type(layer))
 
         chain = [*self.layers.values()]
         hands = [said(layer).get("hands_over", False) for layer in chain]
         return [layer for before, layer, behind in zip([False, *hands], chain, [*hands[1:], False])
-                if before and behind and "in_place" in said(layer)]
+                if before and behind and "spare" in said(layer)]
 
     def __copy__(self):
         """Of other layers, which have the same parameters."""

@@ -29,14 +29,18 @@ def _sum_rows(work, rows, slices):
         s = next_slice(work)
 
 
-def relu(x, negative_slope, y=None):
-    """y = x where x > 0, else negative_slope · x; NaN where x is. y may be x; if none is given, it is a new array."""
-    y = empty(x.shape, x.dtype) if y is None else y
-    require_fit(x, y, x.shape == y.shape and y.flags.c_contiguous)
-    if y is not x:
-        y[...] = x
+def relu(x, negative_slope, spare=False):
+    """y = x where x > 0, else negative_slope · x; NaN where x is. y is x if that is spare, and contiguous."""
+    y = x if spare and x.flags.c_contiguous else _copy(x)
+    require_fit(x, y, True)
     _relu(y.reshape(-1), y.dtype.type(negative_slope))
     return y
+
+
+def _copy(array):
+    copied = empty(array.shape, array.dtype)
+    copied[...] = array
+    return copied
 
 
 @parallel  # in place, for LLVM cannot vectorize a loop over two arrays that may be the same one
@@ -49,13 +53,10 @@ def _relu(work, y, negative_slope):
         s = next_slice(work)
 
 
-def relu_backward(dy, y, negative_slope, dx=None):
-    """dx = dy where y > 0, else negative_slope · dy. dx may be dy, but not y; if none is given, it is a new array."""
-    dx = empty(dy.shape, dy.dtype) if dx is None else dx
+def relu_backward(dy, y, negative_slope, spare=False):
+    """dx = dy where y > 0, else negative_slope · dy. dx is dy if that is spare, contiguous, and apart from y."""
     require_fit(dy, y, dy.shape == y.shape)
-    require_fit(dy, dx, dy.shape == dx.shape and dx.flags.c_contiguous and not np.may_share_memory(dx, y))
-    if dx is not dy:
-        dx[...] = dy
+    dx = dy if spare and dy.flags.c_contiguous and not np.may_share_memory(dy, y) else _copy(dy)
     _relu_backward(dx.reshape(-1), y.reshape(-1), dx.dtype.type(negative_slope))
     return dx
 

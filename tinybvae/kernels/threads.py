@@ -21,7 +21,7 @@ from tinybvae.kernels.compiler import compiled, jit
 SLICES = 16          # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
 WORTHWHILE = 2 ** 17  # numbers in a kernel's arrays; with fewer it is done before another thread is awake
 
-LOCK = threading.RLock()  # a kernel takes all cores, so it is one at a time
+ONE_AT_A_TIME = threading.RLock()  # a kernel takes all cores, so it is one at a time
 _workers = []              # of each other thread its queue of jobs, (kernel, arguments, queue for an error or None)
 _most = numba.config.NUMBA_NUM_THREADS
 
@@ -88,7 +88,7 @@ def alone(function):
     """The function, but one thread at a time is in it, or in any other such function: the others wait."""
     @functools.wraps(function)
     def run(*arguments, **options):
-        with LOCK:
+        with ONE_AT_A_TIME:
             return function(*arguments, **options)
     return run
 
@@ -163,9 +163,9 @@ def _work(jobs):
 
 def _after_fork():
     """In the child the lock is free, and no other thread came along."""
-    LOCK.release()
+    ONE_AT_A_TIME.release()
     _workers.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=_after_fork)
+    os.register_at_fork(before=ONE_AT_A_TIME.acquire, after_in_parent=ONE_AT_A_TIME.release, after_in_child=_after_fork)
