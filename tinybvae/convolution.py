@@ -12,7 +12,8 @@ Multiply it entry by entry by any array `small` of its shape, and sum up:
     F(big, w, small)  =  Σ padded[n, 2i+p, 2j+q, c] · w[p, q, c, o] · small[n, i, j, o]     over n, i, j, p, q, c and o
 
 F is linear in each of its arrays. So the derivative by an entry of one array is what that entry is multiplied by: hold
-its indices, sum over the others. The three functions below are these derivatives (without bias),
+its indices, sum over the others (of big, over all i and p with the entry's row 2i+p, and j and q with its column 2j+q).
+The three functions below are these derivatives (without bias),
 
     conv2d = ∂F/∂small        conv2d_transpose = ∂F/∂big        conv2d_weight = ∂F/∂w
 

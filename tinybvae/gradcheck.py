@@ -9,6 +9,8 @@ kink (a ReLU's input within h of 0) tells nothing: draw another.
 
 import numpy as np
 
+from tinybvae.kernels.arrays import require_layer
+
 RIGHT = 1e-6
 
 
@@ -58,6 +60,7 @@ def check_layer(layer, x, rng, h=1e-5):
     A layer is anything with forward(x), backward(dy), parameters and gradients; one with input_grad=False has no error
     of x. Raises ValueError unless all its arrays are float64, and `backward` leaves none out.
     """
+    require_layer(layer, type(layer).__name__)
     for array in (x, *layer.parameters.values()):
         _require_float64(array)
     x = x.copy()
@@ -80,10 +83,11 @@ def check_layer(layer, x, rng, h=1e-5):
 def check_model(model, images, noise, objective, step, rng, h=3e-8, points=4):
     """The relative error of `loss_and_gradients` along a random direction in each parameter array: {name: error}.
 
-    images (N, height, width, channels), noise (N, D), the model of float64: else ValueError. Taken at a point near the
-    parameters, which stay as they were: a new model's biases are 0 and most of an image is black, so its ReLUs stand
-    on their kinks. Near it too, one of thousands may have its kink within ±h v. With 30 h rounding spoils less, kinks
-    more, and a mistake spoils both alike: then it counts. Else another point is drawn, of up to `points`.
+    images (N, height, width, channels), noise (N, D), the model of float64: else ValueError. A new model's biases are 0
+    and most of an image is black, so its ReLUs stand on their kinks. Hence derivatives are taken at a random point near
+    the parameters, which stay as they were. There, too, one ReLU of thousands may have its kink within ±h v. So each is
+    taken twice, with h and with 30 h: a mistake shows in both alike, and counts; what a kink or rounding does differs,
+    and another point is drawn. After `points` of them the smallest error counts.
     """
     def loss():
         return model.loss_and_gradients(images, noise, objective, step).total

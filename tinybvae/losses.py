@@ -86,9 +86,9 @@ class Gaussian:
         self.sigma = float(sigma)
 
     def nll(self, output, images):
-        """Σ [(y − x)² / (2 sigma²) + log(sigma √(2π))] over pixels x, with y their output; by y: (y − x) / sigma²
+        """Σ [(y − x)² / (2 sigma²) + log(sigma √(2π))] over pixels x, with y their output, and ∂/∂y = (y − x) / sigma²
 
-        Both are divided by N.
+        Both are divided by N, for the batch's mean.
         """
         require_one_shape(output, images)
         N, difference = len(images), output - images
@@ -122,7 +122,7 @@ def gaussian_kl(mean, logvar):
     KL = E_q[log q(z) − log p(z)], with log q = −½ (log 2π + log σ² + (z − μ)² / σ²) and log p = −½ (log 2π + z²).
     Under q, (z − μ)² is σ² on average and z² is μ² + σ², so
 
-        KL = ½ (μ² + σ² − 1 − log σ²),  by μ: μ,  and by log σ²: ½ (σ² − 1), as ∂σ²/∂log σ² = σ²
+        KL = ½ (μ² + σ² − 1 − log σ²),    ∂KL/∂μ = μ,    ∂KL/∂log σ² = ½ (σ² − 1),  as ∂σ²/∂log σ² = σ²
 
     (Kingma and Welling 2014, appendix B), all divided by N for the batch's mean.
     """
@@ -152,8 +152,8 @@ def weighed(objective, kl, step, dtype):
 class BetaObjective:
     """β · KL (Higgins et al. 2017, eq. 4), β a number or a schedule.
 
-    With β = 1 the loss is minus the VAE's bound, with 0 that of an autoencoder whose codes are noisy. Raises ValueError
-    as `as_schedule` does.
+    With β = 1 the loss estimates minus the VAE's bound, with 0 it is that of an autoencoder whose codes are noisy.
+    Raises ValueError as `as_schedule` does.
     """
 
     def __init__(self, beta=4.0):

@@ -16,8 +16,8 @@ def updates(run, data, objective, steps, batch_size=64):
         noise = run.rng.standard_normal((batch_size, model.latents))           # ε (N, D)
         with ONE_AT_A_TIME:  # whoever looks at the model meanwhile sees it before the update, or after
             losses = model.loss_and_gradients(images, noise, objective, run.step)
-            run.require_finite(losses)
-            run.record(losses, objective)
+            run.require_finite(losses)  # these, and the gradients: else there is no update
+            run.record(losses, objective)  # a row of the history, every ten steps
             run.optimizer.update(model.gradients)
             run.step += 1
         yield images, noise, losses

@@ -110,9 +110,9 @@ def reparameterize(mean, logvar, noise):
 
     The reconstruction loss is a mean over z drawn from N(μ, σ²). A draw as such has no derivative by μ or σ: they only
     say which draws are likely. z = μ + σ ε has the same distribution, but its randomness, ε, depends on neither. So for
-    a given ε, z is an ordinary function of both, and the derivative of the mean is the mean of the derivatives (as
-    the loss of a network is locally Lipschitz in z), which one draw for each image estimates without bias. Raises
-    ValueError for other shapes.
+    a given ε, z is an ordinary function of both, and the derivative of the mean is the mean of the derivatives (as the
+    loss of such networks has kinks, but no jumps, in z, and grows no faster than a polynomial), which one draw for each
+    image estimates without bias. Raises ValueError for other shapes.
     """
     require_one_shape(mean, logvar, noise, dimensions=2)
     return mean + np.exp(logvar / 2) * noise
@@ -273,7 +273,7 @@ def _require_parts(architecture, likelihood, dtype):
         raise ValueError(f"architecture must be a function like burgess2018, not {architecture!r}")
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, not {dtype}")
-    asked = "nll", "picture", "least"
-    if isinstance(likelihood, type) or not all(callable(getattr(likelihood, name, None)) for name in asked):
+    missing = [name for name in ("nll", "picture", "least") if not callable(getattr(likelihood, name, None))]
+    if isinstance(likelihood, type) or missing:
         raise ValueError(f"likelihood must be bernoulli, gaussian(sigma) or what has their nll, picture and least, "
-                         f"not {likelihood!r}")
+                         f"not {likelihood!r}, {'which has no ' + ' and no '.join(missing) if missing else 'a class'}")

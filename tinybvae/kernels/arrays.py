@@ -108,6 +108,14 @@ def require_fit(a, b, fit):
                          f"not {a.dtype} of {a.shape} and {b.dtype} of {b.shape}")
 
 
+def require_layer(layer, name):
+    """Raise ValueError for what has not all that a layer has."""
+    missing = [what for what in ("forward", "backward", "parameters", "gradients") if not hasattr(layer, what)]
+    if missing:
+        raise ValueError(f"{name} is no layer: it has no {' and no '.join(missing)} (a class of your own, made from "
+                         f"Layer, calls super().__init__())")
+
+
 def require_shape(layer, x, *axes, N=None):
     """Raise ValueError unless x is (N, *axes); None stands for any size."""
     axes = N, *axes

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from tinybvae.kernels.arrays import Arrays
+from tinybvae.kernels.arrays import Arrays, require_layer
 
 BATCH = 64  # examples that `infer` has in memory at a time
 
@@ -18,10 +18,7 @@ class Chain:
         self.layers, self._kept = layers, defaultdict(set)  # {layer: the attributes that its `forward` gave it}
         names = {}
         for name, layer in self.leaves().items():
-            missing = [what for what in ("forward", "backward", "parameters", "gradients") if not hasattr(layer, what)]
-            if missing:
-                raise ValueError(f"{name} is no layer: it has no {' and no '.join(missing)} (a class of your own, made "
-                                 f"from Layer, calls super().__init__())")
+            require_layer(layer, name)
             first = names.setdefault(id(layer), name)
             if first != name:
                 raise ValueError(f"{first} and {name} are one layer: it keeps what its backward needs of one place "

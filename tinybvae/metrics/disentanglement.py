@@ -36,7 +36,7 @@ def scores(codes, classes):
 
 @small_is_zero
 def evaluate(model, data, encoded=None):
-    """The scores of a model's posterior means; {} if there can be none."""
+    """The scores of a model's posterior means, but for those that there cannot be: `notes` says which, and why."""
     classes, mean, _ = encoded or encode_samples(model, data)
     try:
         counted(classes)
