@@ -1,4 +1,4 @@
-"""Adam (Burgess et al.) and Adagrad (Higgins et al.): they change parameters in place, by what gradients were so far."""
+"""Adam (Burgess et al.) and Adagrad (Higgins et al.): they change parameters in place, by the gradients so far."""
 
 import numpy as np
 
