@@ -94,13 +94,6 @@ def pair(returned, first, second, wanted):
     return parts
 
 
-def require_alike(*flat):
-    """Raise ValueError unless arrays (n,) have one length and one dtype: compiled code does not check."""
-    if len({(array.shape, array.dtype) for array in flat}) > 1:
-        raise ValueError(f"arrays must have one shape and one dtype, not "
-                         f"{' and '.join(f'{array.dtype} of {array.shape}' for array in flat)}")
-
-
 def require_fit(a, b, fit):
     """Raise ValueError unless they fit, as the caller says, and the dtypes are one: compiled code does not check."""
     if not fit or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinybvae.kernels.arrays import require_alike, require_fit, require_one_shape, require_pixels, small_is_zero
+from tinybvae.kernels.arrays import require_fit, require_one_shape, require_pixels, small_is_zero
 from tinybvae.kernels.memory import empty
 from tinybvae.kernels.threads import SLICES, indices, next_slice, parallel, part
 
@@ -108,7 +108,8 @@ def _nll_and_dlogits(work, l, x, e, nll, dlogits, outside, N):
 
 def adam(p, g, m, v, rate, beta1, beta2, eps, t):
     """An update of p, m and v (n,), in place, by the gradient g (n,), the t-th."""
-    require_alike(p, g, m, v)
+    for array in g, m, v:
+        require_fit(p, array, p.shape == array.shape)
     scalars = 1 - beta1, 1 - beta2, rate / (1 - beta1 ** t), 1 / (1 - beta2 ** t), eps
     _adam(p, g, m, v, *map(p.dtype.type, scalars))
 
@@ -128,7 +129,8 @@ def _adam(work, p, g, m, v, m_rate, v_rate, p_rate, v_scale, eps):
 
 def adagrad(p, g, v, rate, eps):
     """An update of p and v (n,), in place, by the gradient g (n,)."""
-    require_alike(p, g, v)
+    for array in g, v:
+        require_fit(p, array, p.shape == array.shape)
     _adagrad(p, g, v, *map(p.dtype.type, (rate, eps)))
 
 

@@ -54,6 +54,7 @@ SHARP = {**RECIPE, "steps": 100_000, "capacity": [*RECIPE["capacity"], [80_000.0
          "learning_rate": [*RECIPE["learning_rate"][:-2], [90_000.0, 3e-4], [100_000.0, 3e-5]]}
 PRESETS = {"sharp": SHARP, "miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGGINS2017}
 
+# What earlier versions' settings do not say.
 LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0, "likelihood": "bernoulli", "width": 0.0}
 MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
 
@@ -141,7 +142,7 @@ def merged(settings, given):
         raise ValueError(f"there is no setting {', '.join(sorted(unknown))}: they are {', '.join(DEFAULTS)}")
     settings = {**settings, **given}
     for name, choices in CHOICES.items():
-        if settings.get(name, next(iter(choices))) not in choices:
+        if settings[name] not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}, not {settings[name]!r}")
     for objective, (_, names) in OBJECTIVES.items():
         for name in names:
@@ -187,10 +188,9 @@ def changed(schedule, new, step):
 
 def with_later(settings):
     """Settings as an earlier version wrote them, with what it did not have yet: LATER."""
-    missing = {name: value for name, value in LATER.items() if name not in settings}
     others = {name for objective, (_, names) in OBJECTIVES.items() if objective != settings.get("objective")
               for name in names}
-    return {**settings, **{name: value for name, value in missing.items() if name not in others}}
+    return {**settings, **{name: value for name, value in LATER.items() if name not in settings.keys() | others}}
 
 
 def likelihood_of(text):
