@@ -112,7 +112,7 @@ def add_settings(parser, without=()):
 
 def likelihood(text):
     return parsed(lambda text: likelihood_text(likelihood_of(text)), text, lambda _: True,
-                  "bernoulli or gaussian:SIGMA, such as gaussian:0.1, SIGMA above 0")
+                  "bernoulli or gaussian:SIGMA, such as gaussian:0.1, SIGMA from 1e-6 to 1e6")
 
 
 def given_settings(options):
