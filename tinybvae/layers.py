@@ -29,11 +29,11 @@ class Layer:
 
     def forward(self, x):
         """y, from x (N, …), which stays as it is; keeps, as attributes, what `backward` needs."""
-        raise NotImplementedError
+        raise NotImplementedError("each kind of layer says what it computes")
 
     def backward(self, dy):
         """dx = ∂L/∂x, of the last x, from dy = ∂L/∂y, which stays as it is; assigns `gradients`, updates nothing."""
-        raise NotImplementedError
+        raise NotImplementedError("each kind of layer says what its derivative is")
 
     def __repr__(self):
         """As it is made, and the shapes of its parameters."""

@@ -136,8 +136,8 @@ def gaussian_kl(mean, logvar):
 # An objective is a function (kl, step) -> (penalty, slope) of the KL of each latent (D,), the batch's mean in nats. The
 # penalty is added to the reconstruction loss. The slope is its derivative by the KL of each latent (D,), or one number
 # if that is the same for all: by nothing else do two objectives differ in the backward pass. If one has a method
-# capacity(step), the history and the curves show that C. README.md has two of one's own: a β for each latent, and free
-# bits.
+# capacity(step), the history and the curves show that C. README.md beside this file has two of one's own: a β for each
+# latent, and free bits.
 
 def weighed(objective, kl, step, dtype):
     """An objective's penalty, as a number, and its slope in arrays of this dtype. Raises ValueError for others."""

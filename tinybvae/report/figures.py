@@ -1,6 +1,6 @@
 """What a run looks like: reconstructions, traversals, curves. Each function returns the bytes of a PNG or a GIF.
 
-D latents; `order` lists latents, most informative first. Pictures are the mean images of p(x|z), black 0 to white 1.
+D latents; `order` lists latents, most informative first. Pictures are what a likelihood shows, black 0 to white 1.
 """
 
 import gc
