@@ -1,8 +1,7 @@
 """Threads do each slice of a kernel once, whatever keeps one of them from it."""
 
 import os
-import queue
-import threading
+import time
 from pathlib import Path
 
 import numba
@@ -50,18 +49,46 @@ def test_each_slice_once(size):
 
 
 @several
-def test_a_thread_that_does_not_come():
-    """The others do its slices, and wait for nothing."""
-    numbers, once, come = np.zeros(WORTHWHILE), np.ones(SLICES, int), threading.Event()
+def test_a_thread_that_does_not_come(monkeypatch):
+    """The others do its slices, and wait for nothing; and it sleeps until it is called."""
+    numbers, once = np.zeros(WORTHWHILE), np.ones(SLICES, int)
     add(numbers, once)
-    for i in range(threads.num_threads() - 1):
-        threads._workers[i].put((come.wait, (), queue.SimpleQueue()))
-        threads._workers[i].put((np.sort, (), queue.SimpleQueue()))  # a call that was interrupted, and an error in it
+    until(lambda: len(threads._sleeping) == threads.num_threads() - 1)
+    before = time.process_time()
+    time.sleep(.3)
+    assert time.process_time() - before < .1  # seconds of all threads
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "_call_up", lambda threads: None)
+        add(numbers, once)
+    assert (numbers == 2).all() and len(threads._sleeping) == threads.num_threads() - 1
     add(numbers, once)
-    assert (numbers == 2).all()
-    come.set()
-    add(numbers, once)
-    assert (numbers == 3).all()
+    assert (numbers == 3).all() and len(threads._sleeping) < threads.num_threads() - 1
+
+
+def until(true):
+    """Wait until it is true, at most 10 seconds."""
+    for _ in range(1000):
+        if true():
+            return
+        time.sleep(.01)
+    raise AssertionError("it never is")
+
+
+@several
+def test_who_is_in_a_kernel_is_waited_for(monkeypatch):
+    """However long: else arrays would change that have been returned, or are somebody else's by then."""
+    numbers, times, waits = np.zeros(WORTHWHILE), np.full(SLICES, 2000), []
+
+    def sleep(seconds):
+        waits.append(threads.BOARD[threads.INSIDE])
+        wait(seconds)
+    wait = time.sleep
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(threads, "_looks", 1)  # no patience
+    for i in range(1, 30):
+        add(numbers, times)
+        assert not threads.BOARD[threads.INSIDE] and (numbers == 2000 * i).all()
+    assert any(waits)
 
 
 @several

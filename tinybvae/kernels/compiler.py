@@ -70,13 +70,17 @@ def _warn(text):
         print(text, file=sys.stderr)
 
 
-def compiled(**options):
-    """Numba's decorator, for compiled functions that are kept for the next process where there is a place for them."""
+def compiled(kept_as=None, **options):
+    """Numba's decorator, for compiled functions that are kept for the next process where there is a place for them.
+
+    kept_as: the function by whose file and name, if it is not the one that is compiled.
+    """
     def decorate(function):
-        function.__qualname__ += f"_{PARTS:08x}"
+        known = kept_as or function
+        known.__qualname__ += f"_{PARTS:08x}"
         kernel = numba.njit(error_model="numpy", **options)(function)
         try:
-            kernel._cache = _Cache(function)
+            kernel._cache = _Cache(known)
         except RuntimeError:  # Numba's "no locator available"
             _warn("no folder to keep compiled kernels in: this process compiles its own, in about 14 seconds "
                   "(set NUMBA_CACHE_DIR to a folder that can be written to)")

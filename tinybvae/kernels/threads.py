@@ -1,40 +1,55 @@
 """Kernels share their work among Python's own threads, which run beside each other while they are in compiled code.
 
-A thread that has nothing to do sleeps. OpenMP's spin between kernels, of which a step has forty, on a core that
-another program may be waiting for. And each thread begins with slices of its own, which its core's cache may still hold
-from the kernel before, but then takes what others have not begun: one whose core is busy elsewhere does less.
+To wake a thread takes 30 microseconds, and within a step the next kernel comes sooner. So a thread that has nothing to
+do looks for work for PATIENCE, in compiled code, and then sleeps. OpenMP's never do, on a core that another program may
+be waiting for. And each thread begins with slices of its own, which its core's cache may still hold from the kernel
+before, but then takes what others have not begun: one whose core is busy elsewhere does less.
 """
 
 import functools
 import os
-import queue
 import threading
+import time
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from tinybvae.kernels.compiler import compiled, jit
 
-SLICES = 16          # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
-WORTHWHILE = 2 ** 17  # numbers in a kernel's arrays; with fewer it is done before another thread is awake
+SLICES = 16            # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
+WORTHWHILE = 2 ** 14   # numbers in a kernel's arrays; with fewer it is done before another thread has begun
+PATIENCE = 50e-6       # seconds
+
+# What threads tell each other. First, for each slice of the job, how many threads came for it; then, each number in a
+# line of the cache of its own, what is named here, and for each thread how many slices it has looked at.
+OPEN, INSIDE, JOBS, SHARERS, FAILED, LOOKED = range(SLICES, SLICES + 6 * 8, 8)
+# OPEN: the number of the job, or 0 if there is none; INSIDE: how many other threads are in it; JOBS: how many there
+# were; SHARERS: how many threads may share it; FAILED: how many did not end well.
+CALL = LOOKED + SLICES * 8  # the job: the address of its function, then its arguments
+ROOM = 512
+BOARD = np.zeros(CALL + ROOM, np.intp)
 
 ONE_AT_A_TIME = threading.RLock()  # a kernel takes all cores, so it is one at a time
-_workers = []              # of each other thread its queue of jobs, (kernel, arguments, queue for an error or None)
-_most = numba.config.NUMBA_NUM_THREADS
+_sleeping = {}                     # {thread: the lock that it waits for}, of those that sleep
+_started = 1                       # threads, with the one that calls
+_looks = 0                         # that PATIENCE has room for
+_most = min(numba.config.NUMBA_NUM_THREADS, SLICES)
 
 
 def set_num_threads(threads):
-    """Let kernels take so many threads; if `numba.set_num_threads` was called as well, the fewer.
+    """Let kernels take so many threads, at most SLICES; if `numba.set_num_threads` was called as well, the fewer.
 
     Raises ValueError unless it is a whole number of at least 1.
     """
     global _most
     if not isinstance(threads, (int, np.integer)) or threads < 1:
         raise ValueError(f"threads must be a whole number of at least 1, not {threads!r}")
-    _most = int(threads)
+    _most = min(int(threads), SLICES)
 
 
 def num_threads():
@@ -54,34 +69,40 @@ def parallel(function):
 
     Its first argument is `work`, which callers leave out: its loop runs while `next_slice(work)` is one.
     """
-    kernel = compiled(nogil=True)(function)
+    body = numba.njit(error_model="numpy")(function)
 
-    @alone
+    @compiled(function, nogil=True)
+    def kernel(board, threads, looks, arguments):
+        _post(board, body, arguments)
+        for s in range(SLICES):
+            board[s] = 0
+        for thread in range(threads):
+            board[LOOKED + 8 * thread] = 0
+        board[SHARERS], board[FAILED] = threads, 0
+        board[JOBS] += 1
+        _add(board, OPEN, board[JOBS])
+        failed = _call(board, 0)
+        _add(board, OPEN, -board[JOBS])
+        while _look(board, INSIDE) > 0 and looks > 0:
+            looks -= 1
+        _add(board, FAILED, failed)
+
     @functools.wraps(function)
     def run(*arguments):
-        size = sum(array.size for array in arguments if isinstance(array, np.ndarray))
-        threads = min(num_threads(), SLICES) if size >= WORTHWHILE else 1
-        # How many threads came for each slice; how many are done; of each thread, how many slices it has looked at.
-        counts, jobs = np.zeros(SLICES + 1 + threads, np.intp), []
-        try:
-            for i in range(1, threads):
-                job = kernel, ((counts, i, SLICES * i // threads), *arguments), queue.SimpleQueue()
-                _worker(i).put(job)
-                jobs.append(job)
-            kernel((counts, 0, 0), *arguments)
-        finally:  # whatever happens: nobody writes into the arrays any more
-            errors = [_end(worker, job, counts) for worker, job in zip(_workers, jobs)]
-        for error in filter(None, errors):
-            raise error
+        with ONE_AT_A_TIME:
+            threads = num_threads()
+            if threads > 1 and sum(array.size for array in arguments if isinstance(array, np.ndarray)) < WORTHWHILE:
+                threads = 1
+            elif threads > _started or _sleeping:
+                _call_up(threads)
+            try:
+                kernel(BOARD, threads, _looks, arguments)
+            finally:  # whatever happens: nobody writes into the arrays any more
+                while BOARD[INSIDE]:
+                    time.sleep(PATIENCE)
+            if BOARD[FAILED]:
+                raise MemoryError("too little memory for what a kernel works with")
     return run
-
-
-def _end(worker, job, counts):
-    """Take the job back if its thread has not begun it, else wait until it is done. Returns its error, or None."""
-    try:
-        worker.get_nowait()
-    except queue.Empty:
-        return job[2].get() if _done(counts) < SLICES else None
 
 
 def alone(function):
@@ -110,62 +131,128 @@ def part(array, s):
 def next_slice(work):
     """The next slice that no other thread has begun, from this thread's own first one on, once around; then −1.
 
-    Whoever asks for it is done with the one before. (Not a generator: what one is given, Numba never lets go.)
+    (Not a generator: what one is given, Numba never lets go.)
     """
-    counts, thread, first = work
-    looked = SLICES + 1 + thread
-    if counts[looked] > 0:
-        _add(counts, SLICES, 1)
-    while counts[looked] < SLICES:
-        s = (first + counts[looked]) % SLICES
-        counts[looked] += 1
-        if _add(counts, s, 1) == 0:
+    board, thread = work
+    looked, first = LOOKED + 8 * thread, SLICES * thread // board[SHARERS]
+    while board[looked] < SLICES:
+        s = (first + board[looked]) % SLICES
+        board[looked] += 1
+        if _add(board, s, 1) == 0:
             return s
     return -1
 
 
-@jit
-def _done(counts):
-    """How many slices are done."""
-    return _add(counts, SLICES, 0)
+@compiled(nogil=True)
+def _help(board, thread, looks):
+    """Do this thread's share of each job, until there was none for so many looks."""
+    done, left = 0, looks
+    while left > 0:
+        left -= 1
+        if _look(board, OPEN) > done:
+            _add(board, INSIDE, 1)  # from here on the job that is open stays, and so do its arrays
+            done = max(done, _look(board, OPEN))
+            if _look(board, OPEN) > 0 and thread < board[SHARERS]:
+                _add(board, FAILED, _call(board, thread))
+            _add(board, INSIDE, -1)
+            left = looks
 
 
-@intrinsic
-def _add(typing, counts, i, number):
-    """Add a number to counts[i], in one step that no other thread can come between. Returns what was there."""
-    def generate(context, builder, signature, arguments):
-        array, i, number = arguments
-        place = builder.gep(make_array(counts)(context, builder, array).data, [i])
-        return builder.atomic_rmw("add", place, number, "seq_cst")
-    return types.intp(counts, types.intp, types.intp), generate
+def _call_up(threads):
+    """Start those of so many threads that are not there, and wake those that sleep."""
+    global _started, _looks
+    if not _looks:
+        _help(BOARD, 0, 1)  # compiles it
+        start = time.perf_counter()
+        _help(BOARD, 0, 10 ** 6)
+        _looks = int(PATIENCE / (time.perf_counter() - start) * 10 ** 6)
+    for thread in range(_started, threads):
+        threading.Thread(target=_work, args=(thread,), name="tinybvae", daemon=True).start()
+        _started = thread + 1
+    for thread in [thread for thread in _sleeping if thread < threads]:
+        _sleeping.pop(thread).release()
 
 
-def _worker(i):
-    """The jobs of thread i, which is started if it is not there."""
-    while len(_workers) < i:
-        jobs = queue.SimpleQueue()
-        threading.Thread(target=_work, args=(jobs,), name="tinybvae", daemon=True).start()
-        _workers.append(jobs)
-    return _workers[i - 1]
-
-
-def _work(jobs):
+def _work(thread):
+    wake = threading.Lock()
+    wake.acquire()
     while True:
-        kernel, arguments, end = jobs.get()
-        error = None
-        try:
-            kernel(*arguments)
-        except Exception as raised:  # a MemoryError: it belongs to the thread that called the kernel
-            error = raised
-        del kernel, arguments  # lest the arrays stay until the next job
-        end.put(error)
+        _help(BOARD, thread, _looks)
+        _sleeping[thread] = wake
+        wake.acquire()
 
 
 def _after_fork():
     """In the child the lock is free, and no other thread came along."""
+    global _started
     ONE_AT_A_TIME.release()
-    _workers.clear()
+    _sleeping.clear()
+    BOARD[:], _started = 0, 1
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=ONE_AT_A_TIME.acquire, after_in_parent=ONE_AT_A_TIME.release, after_in_child=_after_fork)
+
+
+# What Numba has no words for.
+
+_ADDRESS, _CODE = ir.IntType(8).as_pointer(), ir.IntType(32)
+_JOB = ir.FunctionType(_CODE, [_ADDRESS, ir.IntType(types.intp.bitwidth)])  # where its arguments are, and the thread
+
+
+def _place(context, builder, board_type, board, i, kind=None):
+    """The address of board[i], as that of something of a kind."""
+    if isinstance(i, int):
+        i = context.get_constant(types.intp, i)
+    place = builder.gep(make_array(board_type)(context, builder, board).data, [i])
+    return builder.bitcast(place, kind.as_pointer()) if kind else place
+
+
+@intrinsic
+def _add(typing, board, i, number):
+    """Add a number to board[i], in one step that no other thread can come between. Returns what was there."""
+    def generate(context, builder, signature, arguments):
+        *place, number = arguments
+        return builder.atomic_rmw("add", _place(context, builder, board, *place), number, "seq_cst")
+    return types.intp(board, types.intp, types.intp), generate
+
+
+@intrinsic
+def _look(typing, board, i):
+    """board[i], as it is now."""
+    def generate(context, builder, signature, arguments):
+        return builder.load_atomic(_place(context, builder, board, *arguments), "seq_cst", types.intp.bitwidth // 8)
+    return types.intp(board, types.intp), generate
+
+
+@intrinsic
+def _post(typing, board, body, arguments):
+    """Put a job on the board, by which `_call` calls body((board, thread), *arguments)."""
+    inner = body.get_call_type(typing, (types.Tuple([board, types.intp]), *arguments), {})
+
+    def generate(context, builder, signature, values):
+        given = cgutils.pack_struct(builder, [values[0], values[2]])
+        job = ir.Function(builder.module, _JOB, builder.module.get_unique_name("job"))
+        job.linkage = "internal"
+        within = ir.IRBuilder(job.append_basic_block())
+        own, packed = cgutils.unpack_tuple(within, within.load(within.bitcast(job.args[0], given.type.as_pointer())), 2)
+        work = cgutils.pack_struct(within, [own, job.args[1]])
+        compiled_body = body.dispatcher.overloads[inner.args]
+        context.add_linking_libs([compiled_body.library])
+        status, _ = context.call_internal_no_propagate(
+            within, compiled_body.fndesc, inner, [work, *cgutils.unpack_tuple(within, packed, len(arguments))])
+        within.ret(status.code)
+        builder.store(job, _place(context, builder, board, values[0], CALL, job.type))
+        builder.store(given, _place(context, builder, board, values[0], CALL + 1, given.type))
+        return context.get_dummy_value()
+    return types.void(board, body, arguments), generate
+
+
+@intrinsic
+def _call(typing, board, thread):
+    """Do a thread's share of the job on the board. Returns 0 if that went well."""
+    def generate(context, builder, signature, values):
+        job = builder.load(_place(context, builder, board, values[0], CALL, _JOB.as_pointer()))
+        code = builder.call(job, [_place(context, builder, board, values[0], CALL + 1, _ADDRESS.pointee), values[1]])
+        return builder.zext(code, values[1].type)
+    return types.intp(board, types.intp), generate
