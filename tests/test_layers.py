@@ -10,6 +10,7 @@ import pytest
 
 import tinybvae as tb
 from tinybvae import gradcheck, layers
+from tinybvae.kernels import passes
 from tinybvae.kernels.chain import BATCH
 
 START = {"rng": np.random.default_rng(0), "dtype": np.float64}
@@ -158,15 +159,12 @@ def test_wrong_shapes_are_named(layer, shape, message):
 
 
 @pytest.mark.parametrize("slope", [0, .25])
-@pytest.mark.parametrize("spare", [False, True])
-def test_relu(spare, slope):
+def test_relu(slope):
     x, dy = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
     kept, wanted = (x.copy(), dy.copy()), (np.maximum(x, slope * x), dy * np.where(x > 0, 1, slope))
     relu = tb.ReLU(slope)
-    relu.spare = spare
-    y, dx = relu.forward(x), relu.backward(dy)
-    np.testing.assert_array_equal((y, dx), wanted)
-    np.testing.assert_array_equal((x, dy), wanted if spare and not numba.config.DISABLE_JIT else kept)
+    np.testing.assert_array_equal((relu.forward(x), relu.backward(dy)), wanted)
+    np.testing.assert_array_equal((x, dy), kept)
 
 
 class KeepsItsOutput(tb.Linear):
@@ -175,32 +173,71 @@ class KeepsItsOutput(tb.Linear):
         return self.y
 
 
-def test_a_chain_knows_what_is_spare():
-    """Between layers that make new arrays; not where the caller, or another layer, still holds x or dy."""
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="only what is fast is fused")
+def test_a_chain_knows_which_relus_a_kernel_may_apply(monkeypatch):
+    """Those of what a layer of ours has just made; not where somebody else may hold it."""
     chain = tb.Sequential(
-        first=tb.ReLU(), linear1=tb.Linear(4, 4, **START), inner=tb.ReLU(), linear2=tb.Linear(4, 4, **START),
-        before_tanh=tb.ReLU(), tanh=tb.Tanh(), behind_tanh=tb.ReLU(), linear3=KeepsItsOutput(4, 4, **START),
-        behind_keeper=tb.ReLU(), linear4=tb.Linear(4, 4, **START), before_reshape=tb.ReLU(), reshape=tb.Reshape(2, 2),
-        behind_reshape=tb.ReLU())
+        first=tb.ReLU(.1), linear1=tb.Linear(4, 32, **START), inner=tb.ReLU(.2), again=tb.ReLU(.3),
+        linear2=tb.Linear(32, 32, **START), before_tanh=tb.ReLU(.4), tanh=tb.Tanh(), behind_tanh=tb.ReLU(),
+        linear3=KeepsItsOutput(32, 32, **START), behind_keeper=tb.ReLU(.5), linear4=tb.Linear(32, 32, **START),
+        before_view=tb.ReLU(.6), view=tb.Reshape(4, 8), also=tb.Reshape(32), linear5=tb.Linear(32, 4, **START),
+        last=tb.ReLU())
+    applied = []
+    ask = passes.is_applied
+    monkeypatch.setattr(passes, "is_applied", lambda array: applied.append(ask(array)) or applied[-1])
 
-    def spare():
-        return [name for name, layer in chain.layers.items() if layer in chain.spare()]
+    def fused(way, array):
+        applied.clear()
+        result = getattr(chain, way)(array)
+        relus = [name for name, layer in chain.layers.items() if isinstance(layer, tb.ReLU)]
+        return result, {name for name, yes in zip(relus[::1 if way == "forward" else -1], applied, strict=True) if yes}
 
-    assert spare() == ["inner"]
-    x, dy = np.random.default_rng(1).standard_normal((3, 4)), np.random.default_rng(2).standard_normal((3, 2, 2))
+    x, dy = np.random.default_rng(1).standard_normal((2, 40, 4))
     kept = x.copy(), dy.copy()
-    chain.forward(x)
-    chain.backward(dy)
-    np.testing.assert_array_equal(x, kept[0])
-    np.testing.assert_array_equal(dy, kept[1])
-    assert max(gradcheck.check_layer(chain, x, np.random.default_rng(3)).values()) < 1e-8
+    y, forward = fused("forward", x)
+    dx, backward = fused("backward", dy)
+    assert forward == {"inner", "before_tanh", "before_view"}  # the last makes 4 numbers of 40: no whole tile
+    assert backward == {"again", "behind_keeper", "before_view"}
+    np.testing.assert_array_equal((x, dy), kept)
+    array = x
+    for layer in chain.layers.values():  # one by one nothing is fused
+        array = layer.forward(array)
+    np.testing.assert_allclose(array, y, rtol=1e-12)
+    array = dy
+    for layer in reversed(chain.layers.values()):
+        array = layer.backward(array)
+    np.testing.assert_allclose(array, dx, rtol=1e-12)
     seen, forward = [], chain.layers["linear1"].forward
     chain.layers["linear1"].forward = lambda x: seen.append(forward(x)) or seen[-1]  # somebody listens
-    assert spare() == []
-    chain.forward(x)
-    np.testing.assert_array_equal(seen[0], forward(np.maximum(x, 0)))
-    chain.layers["linear1"], chain.layers["tanh"] = chain.layers["linear2"], chain.layers["linear4"]
-    assert spare() == ["inner", "before_tanh"]  # as the layers are now
+    assert fused("forward", x)[1] == {"before_tanh", "before_view"}
+    np.testing.assert_array_equal(seen[0], forward(np.maximum(x, .1 * x)))
+
+
+@pytest.mark.parametrize("kind, shape", [
+    (tb.Conv2d, (3, 8, 8, 32)), (tb.Conv2d, (3, 6, 6, 32)),
+    (tb.ConvTranspose2d, (3, 4, 4, 32)), (tb.ConvTranspose2d, (3, 3, 5, 32))])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_fused_is_the_same(kind, shape, dtype):
+    """Of both kinds of kernels: also the sums that the bias of the layer before asks for."""
+    rng = np.random.default_rng(0)
+    make = lambda slope: tb.Sequential(first=kind(32, 32, rng, dtype, input_grad=False), relu=tb.ReLU(slope),  # noqa: E731
+                                       back=tb.ConvTranspose2d(32, 32, rng, dtype) if kind is tb.Conv2d else
+                                       tb.Conv2d(32, 32, rng, dtype))
+    for slope in 0, .25:
+        chain = make(slope)
+        x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+        y = chain.forward(x)
+        chain.backward(dy)
+        gradients, tolerance = {name: g.copy() for name, g in chain.gradients.items()}, 1e-12 if dtype == float else 1e-5
+        array = x
+        for layer in chain.layers.values():
+            array = layer.forward(array)
+        np.testing.assert_allclose(y, array, rtol=tolerance, atol=tolerance * abs(array).max())
+        array = dy
+        for layer in reversed(chain.layers.values()):
+            array = layer.backward(array)
+        for name, g in chain.gradients.items():
+            np.testing.assert_allclose(gradients[name], g, rtol=tolerance, atol=tolerance * abs(g).max(), err_msg=name)
 
 
 def test_relu_says_which_units_were_on():

@@ -20,8 +20,8 @@ class Layer:
     parameters raise ValueError for arrays of another shape, or of another dtype than their own.
     """
 
-    settings = {}       # {name: what JSON can hold}: by these a checkpoint tells a layer from others of its class
-    hands_over = False  # True: what it returns is new, and it keeps none of it, so that it is spare for a ReLU
+    settings = {}  # {name: what JSON can hold}: by these a checkpoint tells a layer from others of its class
+    role = None    # what `Chain` may take it for, which says why
 
     def __init__(self, input_grad=True, **parameters):
         self.input_grad, self.parameters = input_grad, Arrays(parameters, may_grow=True)
@@ -58,10 +58,16 @@ def matmul(left, right):
     return left @ right
 
 
+@accelerated(kernels.linear)
+def linear(x, w, bias=0):
+    """y[n,o] = Σₖ x[n,k] w[k,o] + bias[o]"""
+    return x @ w + bias
+
+
 class Linear(Layer):
     """y = x w + b, that is y[n,o] = Σₖ x[n,k] w[k,o] + b[o].  x (N, inputs), w (inputs, outputs), y (N, outputs)."""
 
-    hands_over = True
+    role = "product"
 
     def __init__(self, inputs, outputs, rng, dtype=np.float32, input_grad=True):
         weight = he_normal((inputs, outputs), inputs, rng, dtype)
@@ -70,9 +76,7 @@ class Linear(Layer):
     def forward(self, x):
         require_shape(self, x, len(self.parameters["weight"]))
         self.x = x
-        y = matmul(x, self.parameters["weight"])
-        y += self.parameters["bias"]
-        return y
+        return linear(x, self.parameters["weight"], self.parameters["bias"])
 
     def backward(self, dy):
         """dw = xᵀ dy,  db = Σₙ dy,  dx = dy wᵀ
@@ -84,18 +88,18 @@ class Linear(Layer):
         require_shape(self, dy, self.parameters["weight"].shape[1])
         self.gradients["weight"] = matmul(self.x.T, dy)
         self.gradients["bias"] = dy.sum(axis=0)
-        return matmul(dy, self.parameters["weight"].T) if self.input_grad else None
+        return linear(dy, self.parameters["weight"].T) if self.input_grad else None
 
 
 @accelerated(kernels.relu)
-def relu(x, negative_slope, spare=False):
-    """y = x where x > 0, else negative_slope · x. If x is spare, y may be written over it."""
+def relu(x, negative_slope):
+    """y = x where x > 0, else negative_slope · x"""
     return np.where(x > 0, x, negative_slope * x)
 
 
 @accelerated(kernels.relu_backward)
-def relu_backward(dy, y, negative_slope, spare=False):
-    """dx = dy where y > 0, else negative_slope · dy. If dy is spare, dx may be written over it."""
+def relu_backward(dy, y, negative_slope):
+    """dx = dy where y > 0, else negative_slope · dy"""
     return np.where(y > 0, dy, negative_slope * dy)
 
 
@@ -107,7 +111,7 @@ class ReLU(Layer):
     may come back (Maas et al. 2013, eq. 2).
     """
 
-    spare = False  # True: nobody else holds x or dy, which may become y and dx. A `Sequential` knows where that is so
+    role = "relu"
 
     def __init__(self, negative_slope=0.0):
         super().__init__()
@@ -120,12 +124,12 @@ class ReLU(Layer):
         return {"negative_slope": self.negative_slope}
 
     def forward(self, x):
-        self.y = y = relu(x, self.negative_slope, self.spare)
+        self.y = y = relu(x, self.negative_slope)
         return y
 
     def backward(self, dy):
         """dx = dy where x > 0, that is where y > 0, else negative_slope · dy"""
-        return relu_backward(dy, self.y, self.negative_slope, self.spare)
+        return relu_backward(dy, self.y, self.negative_slope)
 
 
 def switched_on(y):
@@ -148,6 +152,8 @@ class Tanh(Layer):
 
 class Reshape(Layer):
     """Each example in another shape: (N, …) to (N, *shape)."""
+
+    role = "view"
 
     def __init__(self, *shape):
         super().__init__()
@@ -173,7 +179,7 @@ class Conv2d(Layer):
     x (N, 2H, 2W, C), weight (4, 4, C, O), y (N, H, W, O).
     """
 
-    hands_over = True
+    role = "product"
 
     def __init__(self, inputs, outputs, rng, dtype=np.float32, input_grad=True):
         weight = he_normal((4, 4, inputs, outputs), 16 * inputs, rng, dtype)
@@ -202,7 +208,7 @@ class ConvTranspose2d(Layer):
     hence its fan-in.
     """
 
-    hands_over = True
+    role = "product"
 
     def __init__(self, inputs, outputs, rng, dtype=np.float32, input_grad=True):
         weight = he_normal((4, 4, outputs, inputs), 4 * inputs, rng, dtype)
@@ -233,15 +239,15 @@ class Sequential(Chain):
         super().__init__(layers)
 
     def forward(self, x):
-        with self.passing():
-            for layer in self.layers.values():
+        with self.passing() as layers:
+            for layer in layers:
                 x = layer.forward(x)
         return x
 
     def backward(self, dy):
         """The chain rule: what one layer returns, its dx, is dy of the one before it."""
-        with self.passing():
-            for layer in reversed(self.layers.values()):
+        with self.passing(backward=True) as layers:  # the last one first
+            for layer in layers:
                 dy = layer.backward(dy)
         return dy
 

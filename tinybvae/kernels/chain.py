@@ -1,4 +1,4 @@
-"""What a chain of layers sees to, so that its `forward` and `backward` need not: names, copies, spare arrays."""
+"""What a chain of layers sees to, so that its `forward` and `backward` need not: names, copies, fusion."""
 
 import copy
 from collections import defaultdict
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from tinybvae.kernels import fusion
 from tinybvae.kernels.arrays import Arrays, require_layer
 
 BATCH = 64  # examples that `infer` has in memory at a time
@@ -35,41 +36,45 @@ class Chain:
         return leaves
 
     @contextmanager
-    def passing(self):
-        """While `forward` or `backward` goes through them, layers know what is spare, and what they keep is noted."""
-        some = self.spare()
-        for layer in some:
-            layer.spare = True
+    def passing(self, backward=False):
+        """The layers in the order in which `forward`, or `backward`, goes through them; what they keep is noted.
+
+        Each is asked for when the one before it is done: so a kernel can be told which ReLU takes what it makes.
+        """
         had = [len(_attributes(layer)) for layer in self.layers.values()]
         try:
-            yield
+            yield self._each(backward)
         finally:
+            fusion.forget()
             for (name, layer), count in zip(self.layers.items(), had):
                 if len(_attributes(layer)) > count:  # Python keeps them in the order in which they came
                     self._kept[name] |= {*[*_attributes(layer)][count:]}
-            for layer in some:
-                del layer.spare
+
+    def _each(self, backward):
+        """A "product" is the only one to hold what it returns: so its kernel may apply the "relu" that takes it.
+
+        There may be a "view" between them on the way back, a ReLU's y being at hand. A class says its role itself: one
+        made from it may do otherwise, and so may who puts a function of his own in a method's place.
+        """
+        def role(layer):
+            own = _attributes(layer)
+            return None if "forward" in own or "backward" in own else vars(type(layer)).get("role")
+
+        layers = [*self.layers.values()][::-1 if backward else 1]
+        roles = [role(layer) for layer in layers] + [None]
+        for i, layer in enumerate(layers):
+            if roles[i] == "product":
+                after = i + 1
+                while backward and roles[after] == "view":
+                    after += 1
+                relu = layers[after] if roles[after] == "relu" else None
+                fusion.NOW.relu = relu and (relu.y if backward else None, relu.negative_slope)
+            yield layer
 
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
         return np.concatenate([copy.copy(self).forward(x[first:first + BATCH])
                                for first in range(0, max(len(x), 1), BATCH)])
-
-    def spare(self):
-        """The layers that may write y over x, and dx over dy, which saves a tenth of a training step.
-
-        Those that can, between two that hand over: x is the y of the one before, dy the dx of the one behind, and
-        nobody else holds them. A class says so of itself: one made from it may keep them, and so may who puts a
-        function of his own in a method's place.
-        """
-        def said(layer):
-            own = _attributes(layer)
-            return {} if "forward" in own or "backward" in own or "spare" in own else vars(type(layer))
-
-        chain = [*self.layers.values()]
-        hands = [said(layer).get("hands_over", False) for layer in chain]
-        return [layer for before, layer, behind in zip([False, *hands], chain, [*hands[1:], False])
-                if before and behind and "spare" in said(layer)]
 
     def __copy__(self):
         """Of other layers, which have the same parameters."""

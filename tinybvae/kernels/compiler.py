@@ -16,8 +16,9 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 
+ARITHMETIC = {"error_model": "numpy", "fastmath": {"contract"}}  # a product may be added to before it is rounded
 PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name)
-                            for name in ("compiler.py", "gemm.py", "im2col.py", "threads.py")))
+                            for name in ("compiler.py", "fusion.py", "gemm.py", "im2col.py", "threads.py")))
 
 
 class _Sealed(CompileResultCacheImpl):
@@ -78,7 +79,7 @@ def compiled(kept_as=None, **options):
     def decorate(function):
         known = kept_as or function
         known.__qualname__ += f"_{PARTS:08x}"
-        kernel = numba.njit(error_model="numpy", **options)(function)
+        kernel = numba.njit(**ARITHMETIC, **options)(function)
         try:
             kernel._cache = _Cache(known)
         except RuntimeError:  # Numba's "no locator available"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinybvae.kernels import im2col, winograd
+from tinybvae.kernels import fusion, im2col, winograd
 from tinybvae.kernels.arrays import require_fit
 from tinybvae.kernels.gemm import VECTOR, whole_tiles, whole_vectors, with_zeros
 from tinybvae.kernels.memory import empty
@@ -39,12 +39,13 @@ def conv2d(big, w, bias=0):
     rows = np.ascontiguousarray(big).reshape(N, H2, W2 * C)
     if _is_fast(H, W, C, O, big.dtype):
         small = empty((N, H, W, O), big.dtype)
-        winograd.conv2d(rows, _taps(w), bias, small.reshape(N * H, W, O))
+        winograd.conv2d(rows, _taps(w), bias, small.reshape(N * H, W, O), fusion.take(small, N * H))
         return small
     w = whole_vectors(_columns_first(w))
     small = empty((N, H, whole_tiles(W), w.shape[1]), big.dtype)
-    im2col.conv2d(rows, w, bias, small)
-    return np.ascontiguousarray(small[:, :, :W, :O])
+    whole = small.shape == (N, H, W, O)
+    im2col.conv2d(rows, w, bias, small, fusion.take(small, N * H) if whole else fusion.nothing(small))
+    return small if whole else np.ascontiguousarray(small[:, :, :W, :O])
 
 
 def conv2d_transpose(small, w, bias=0):
@@ -55,7 +56,8 @@ def conv2d_transpose(small, w, bias=0):
     big = empty((N, 2 * H, 2 * W * C), small.dtype)
     if _is_fast(H, W, C, O, small.dtype):
         small = np.ascontiguousarray(small).reshape(N * H, W, O)
-        winograd.conv2d_transpose(small, np.ascontiguousarray(_taps(w).swapaxes(1, 2)), bias, big)
+        winograd.conv2d_transpose(small, np.ascontiguousarray(_taps(w).swapaxes(1, 2)), bias, big,
+                                  fusion.take(big, N * 2 * H))
     else:
         small = with_zeros(small, (N, H, whole_tiles(W), O))
         im2col.conv2d_transpose(small, whole_vectors(w.reshape(-1, O).T), bias, big, C)

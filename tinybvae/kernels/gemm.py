@@ -86,15 +86,28 @@ def fma(typing, total, array, index, vector):
     """total + array[index] · vector"""
     def generate(context, builder, signature, arguments):
         total, *place, vector = arguments
-        kind, lane = total.type, ir.IntType(32)
-        number = builder.load(_pointer(context, builder, array, *place))
-        unknown = ir.Constant(kind, ir.Undefined)
-        repeated = builder.insert_element(unknown, number, ir.Constant(lane, 0))
-        repeated = builder.shuffle_vector(repeated, unknown, ir.Constant(ir.VectorType(lane, kind.count), None))
+        kind, number = total.type, builder.load(_pointer(context, builder, array, *place))
         instruction = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fmuladd.v{kind.count}f{array.dtype.bitwidth}")
-        return builder.call(instruction, [repeated, vector, total])
+        return builder.call(instruction, [_repeated(builder, number, kind), vector, total])
     return total(total, array, _index(array), vector), generate
+
+
+@intrinsic
+def rectified(typing, vector, sign, negative_slope):
+    """vector where the sign is above 0, else negative_slope · vector"""
+    def generate(context, builder, signature, arguments):
+        vector, sign, number = arguments
+        less = builder.fmul(_repeated(builder, number, vector.type), vector)
+        return builder.select(builder.fcmp_ordered(">", sign, ir.Constant(sign.type, None)), vector, less)
+    return vector(vector, vector, vector.dtype), generate
+
+
+def _repeated(builder, number, kind):
+    """A vector of a kind, of that number only."""
+    lane, unknown = ir.IntType(32), ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(unknown, number, ir.Constant(lane, 0))
+    return builder.shuffle_vector(first, unknown, ir.Constant(ir.VectorType(lane, kind.count), None))
 
 
 def _elementwise(operation, instruction):
@@ -113,9 +126,9 @@ _elementwise(operator.sub, "fsub")
 
 
 @jit
-def microkernel(a, m, b, n, c, K, add):
-    """c[m : m + ROWS, n : n + lanes] = a[m : m + ROWS, :K] @ b[:K, n : n + lanes], or += if `add`."""
-    c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = zeros(c)
+def microkernel(a, m, b, n, K):
+    """The rows of a[m : m + ROWS, :K] @ b[:K, n : n + lanes]: ROWS vectors."""
+    c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = zeros(b)
     for k in range(K):
         row = load(b, (k, n))
         c0 = fma(c0, a, (m, k), row)
@@ -127,20 +140,14 @@ def microkernel(a, m, b, n, c, K, add):
             c5 = fma(c5, a, (m + 5, k), row)
             c6 = fma(c6, a, (m + 6, k), row)
             c7 = fma(c7, a, (m + 7, k), row)
-    put(c, (m, n), c0, add)
-    put(c, (m + 1, n), c1, add)
-    put(c, (m + 2, n), c2, add)
-    put(c, (m + 3, n), c3, add)
-    if ROWS == 8:
-        put(c, (m + 4, n), c4, add)
-        put(c, (m + 5, n), c5, add)
-        put(c, (m + 6, n), c6, add)
-        put(c, (m + 7, n), c7, add)
+    return (c0, c1, c2, c3, c4, c5, c6, c7)[:ROWS]
 
 
 @jit
-def put(c, index, total, add):
-    store(c, index, load(c, index) + total if add else total)
+def put(c, m, n, vectors, add):
+    """c[m, n : n + lanes] = vectors[0], and so on row by row, or += if `add`."""
+    for r in range(len(vectors)):
+        store(c, (m + r, n), load(c, (m + r, n)) + vectors[r] if add else vectors[r])
 
 
 @jit
@@ -151,7 +158,7 @@ def gemm(a, b, c, M, K, add):
     """
     for m in range(0, M, ROWS):
         for n in range(0, c.shape[1], VECTOR // c.itemsize):
-            microkernel(a, m, b, n, c, K, add)
+            put(c, m, n, microkernel(a, m, b, n, K), add)
 
 
 @jit

@@ -17,6 +17,7 @@ N batch, H W the small side, C big's channels, O small's. big is flat in its row
 import numpy as np
 
 from tinybvae.kernels.compiler import jit
+from tinybvae.kernels.fusion import finish
 from tinybvae.kernels.gemm import gemm, whole_tiles
 from tinybvae.kernels.threads import indices, next_slice, parallel
 
@@ -80,8 +81,11 @@ def _fill(strip, padded, i, C):
 
 
 @parallel
-def conv2d(work, big, w, bias, small):
-    """small (N, H, W in whole tiles, O in whole vectors) from big (N, 2H, 2W·C), w (16·C, O) and bias (O,)."""
+def conv2d(work, big, w, bias, small, then):
+    """small (N, H, W in whole tiles, O in whole vectors) from big (N, 2H, 2W·C), w (16·C, O) and bias (O,).
+
+    Then what `fusion` says, if no side was rounded up.
+    """
     N, H, K = len(big), big.shape[1] // 2, len(w)
     C = K // 16
     W = big.shape[2] // (2 * C)
@@ -95,6 +99,7 @@ def conv2d(work, big, w, bias, small):
                 _fill(strip, padded, i, C)
                 gemm(patches, w, small[n, i], W, K, False)
                 add_bias(small[n, i], bias, W)
+            finish(small[n].reshape(H, -1), then, H * n, s)
         s = next_slice(work)
 
 

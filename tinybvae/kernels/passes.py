@@ -1,8 +1,12 @@
 """Passes over whole arrays, which threads share: sums, ReLU, the Bernoulli likelihood, the optimizers' updates."""
 
+import math
+
 import numpy as np
 
-from tinybvae.kernels.arrays import require_fit, require_one_shape, require_pixels, small_is_zero
+from tinybvae.kernels.arrays import require_fit, require_one_shape, require_pixels
+from tinybvae.kernels.compiler import jit
+from tinybvae.kernels.fusion import NOW, is_applied
 from tinybvae.kernels.memory import empty
 from tinybvae.kernels.threads import SLICES, indices, next_slice, parallel, part
 
@@ -10,8 +14,10 @@ from tinybvae.kernels.threads import SLICES, indices, next_slice, parallel, part
 def sum_pixels(y):
     """Σ y (N, H, W, O) over all but the channels: (O,)."""
     N, H, W, O = y.shape
-    slices = empty((SLICES, W * O), y.dtype)
-    _sum_rows(np.ascontiguousarray(y).reshape(N * H, W * O), slices)
+    memory, slices = NOW.summed
+    if y.base is not memory:
+        slices = empty((SLICES, W * O), y.dtype)
+        _sum_rows(np.ascontiguousarray(y).reshape(N * H, W * O), slices)
     return slices.reshape(-1, O).sum(axis=0)
 
 
@@ -29,81 +35,95 @@ def _sum_rows(work, rows, slices):
         s = next_slice(work)
 
 
-def relu(x, negative_slope, spare=False):
-    """y = x where x > 0, else negative_slope · x; NaN where x is. y is x if that is spare, and contiguous."""
-    y = x if spare and x.flags.c_contiguous else _copy(x)
-    require_fit(x, y, True)
-    _relu(y.reshape(-1), y.dtype.type(negative_slope))
+def relu(x, negative_slope):
+    """y = x where x > 0, else negative_slope · x; NaN where x is."""
+    return x if is_applied(x) else _relu_where(x, x, negative_slope)
+
+
+def relu_backward(dy, y, negative_slope):
+    """dx = dy where y > 0, else negative_slope · dy."""
+    return dy if is_applied(dy) else _relu_where(dy, y, negative_slope)
+
+
+def _relu_where(x, signs, negative_slope):
+    require_fit(x, signs, x.shape == signs.shape)
+    y = empty(x.shape, x.dtype)
+    _relu(x.reshape(-1), signs.reshape(-1), y.reshape(-1), y.dtype.type(negative_slope))
     return y
 
 
-def _copy(array):
-    copied = empty(array.shape, array.dtype)
-    copied[...] = array
-    return copied
-
-
-@parallel  # in place, for LLVM cannot vectorize a loop over two arrays that may be the same one
-def _relu(work, y, negative_slope):
-    s = next_slice(work)
-    while s >= 0:
-        ys = part(y, s)
-        for i in range(len(ys)):
-            ys[i] = ys[i] if ys[i] > 0 else negative_slope * ys[i]
-        s = next_slice(work)
-
-
-def relu_backward(dy, y, negative_slope, spare=False):
-    """dx = dy where y > 0, else negative_slope · dy. dx is dy if that is spare, contiguous, and apart from y."""
-    require_fit(dy, y, dy.shape == y.shape)
-    dx = dy if spare and dy.flags.c_contiguous and not np.may_share_memory(dy, y) else _copy(dy)
-    _relu_backward(dx.reshape(-1), y.reshape(-1), dx.dtype.type(negative_slope))
-    return dx
-
-
 @parallel
-def _relu_backward(work, dx, y, negative_slope):
+def _relu(work, x, signs, y, negative_slope):
     s = next_slice(work)
     while s >= 0:
-        dxs, ys = part(dx, s), part(y, s)
+        xs, some, ys = part(x, s), part(signs, s), part(y, s)
         for i in range(len(ys)):
-            dxs[i] = dxs[i] if ys[i] > 0 else negative_slope * dxs[i]
+            ys[i] = xs[i] if some[i] > 0 else negative_slope * xs[i]
         s = next_slice(work)
 
 
-@small_is_zero
+LANES = 64  # pixels that are looked at together
+
+
 def bernoulli_nll(logits, images):
     """The negative log-likelihood of images (N, …) by logits (N, …), in nats, the batch's mean; and dlogits (N, …)."""
     require_one_shape(logits, images)
-    l, x, N = logits.reshape(-1), images.reshape(-1), len(images)
-    e, nll, dlogits = (empty(l.shape, l.dtype) for _ in range(3))
-    np.exp(np.negative(np.abs(l, out=e), out=e), out=e)
-    np.log1p(e, out=nll)
-    outside = np.zeros(SLICES, np.intp)
-    _nll_and_dlogits(l, x, e, nll, dlogits, outside, N)
-    if outside.any():
+    dlogits, sums = empty(logits.shape, logits.dtype), np.zeros((SLICES, 2))
+    _nll_and_dlogits(logits.reshape(-1), images.reshape(-1), dlogits.reshape(-1), sums, 1 / len(images))
+    nll, outside = sums.sum(axis=0)
+    if outside:
         require_pixels(images)
-    return nll.sum(dtype=np.float64) / N, dlogits.reshape(logits.shape)
+    return nll / len(images), dlogits
 
 
 @parallel
-def _nll_and_dlogits(work, l, x, e, nll, dlogits, outside, N):
-    """nll: a pixel's log(1 + eˡ) − x l, from e = e^−|l| and nll = log(1 + e) before; dlogits: (sigmoid(l) − x) / N.
+def _nll_and_dlogits(work, l, x, dlogits, sums, scale):
+    """dlogits: (sigmoid(l) − x) · scale; sums: of log(1 + eˡ) − x l, and of how many pixels lie outside 0 … 1.
 
-    outside: how many pixels of a slice lie outside 0 … 1. Below 1e-20, e counts as 0, lest the backward pass multiply
-    subnormal numbers, which is slow (README.md).
+    log(1 + eˡ) is max(l, 0) + log(1 + e^−|l|), and a sum of logarithms is that of a product, which is far less work.
+    Below 1e-20, e^−|l| counts as 0, lest the backward pass multiply subnormal numbers, which is slow (README.md).
     """
     s = next_slice(work)
     while s >= 0:
-        ls, xs, es, nlls, ds = part(l, s), part(x, s), part(e, s), part(nll, s), part(dlogits, s)
-        count = 0
-        for i in range(len(ls)):
-            count += not 0 <= xs[i] <= 1
-            nlls[i] += max(ls[i], 0) - xs[i] * ls[i]
-            ei = 0 if es[i] <= 1e-20 else es[i]
-            ds[i] = ((1 if ls[i] >= 0 else ei) / (1 + ei) - xs[i]) / N
-        outside[s] = count
+        ls, xs, ds = part(l, s), part(x, s), part(dlogits, s)
+        products, rest, outside = np.ones(LANES), np.zeros(LANES), 0
+        for first in range(0, len(ls), LANES):
+            if first % (512 * LANES) == 0:  # before a product of numbers up to 2 overflows
+                rest += np.log(products)
+                products[:] = 1
+            for k in range(min(LANES, len(ls) - first)):
+                li, xi = np.float64(ls[first + k]), np.float64(xs[first + k])
+                outside += not 0 <= xi <= 1
+                e = exp_of_minus(abs(li))
+                products[k] *= 1 + e
+                rest[k] += (li if li > 0 else 0.0) - xi * li
+                ds[first + k] = ((1.0 if li >= 0 else e) / (1 + e) - xi) * scale
+        sums[s, 0], sums[s, 1] = (rest + np.log(products)).sum(), outside
         s = next_slice(work)
+
+
+LOG2 = math.log(2)
+PER_LOG2 = 1 / LOG2
+SERIES = tuple(1 / math.factorial(k) for k in range(14))  # of e^r: for |r| < ½ log 2, exact to float64's last bits
+POWERS = tuple((n, 2.0 ** -n) for n in (64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0))
+
+
+@jit
+def exp_of_minus(a):
+    """e^−a, of float64 a ≥ 0, or 0 if that is below 1e-20. Arithmetic alone: so it is done for many at once.
+
+    e^−a = e^r / 2ⁿ for the n that makes r = n log 2 − a least.
+    """
+    small = a > 46
+    a = 46.0 if small else a
+    n = np.floor(a * PER_LOG2 + .5)
+    r, e = n * LOG2 - a, SERIES[13]
+    for k in range(12, -1, -1):
+        e = e * r + SERIES[k]
+    for count, power in POWERS:
+        if n >= count:
+            n, e = n - count, e * power
+    return 0.0 if small else e
 
 
 def adam(p, g, m, v, rate, beta1, beta2, eps, t):

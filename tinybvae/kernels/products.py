@@ -2,33 +2,59 @@
 
 import numpy as np
 
+from tinybvae.kernels import fusion
 from tinybvae.kernels.arrays import require_fit
-from tinybvae.kernels.gemm import ROWS, VECTOR, microkernel, whole_vectors, with_zeros
+from tinybvae.kernels.gemm import ROWS, VECTOR, load, microkernel, put, rectified, store, whole_vectors, with_zeros
 from tinybvae.kernels.memory import empty
 from tinybvae.kernels.threads import indices, next_slice, parallel
 
 
 def matmul(a, b):
     """a (M, K) @ b (K, N)."""
-    (M, K), N = a.shape, b.shape[1]
-    require_fit(a, b, b.shape == (K, N))
-    if b.flags.fnc and b.size > a.size:  # only Fortran-contiguous: (bᵀ aᵀ)ᵀ, the same sums: copy the smaller one
-        return np.ascontiguousarray(matmul(b.T, np.ascontiguousarray(a.T)).T)
-    if M < ROWS or not a.flags.forc:  # neither C- nor F-contiguous
-        a = with_zeros(a, (max(M, ROWS), K))
-    b = whole_vectors(b) if N < VECTOR // b.itemsize else np.ascontiguousarray(b)
-    c = empty((len(a), b.shape[1]), a.dtype)
-    _matmul(a, b, c)
-    return c if c.shape == (M, N) else np.ascontiguousarray(c[:M, :N])
+    return linear(a, b, fused=False)
+
+
+def linear(x, w, bias=0, fused=True):
+    """x (N, inputs) @ w (inputs, outputs) + bias (outputs,)."""
+    (N, inputs), outputs = x.shape, w.shape[1]
+    require_fit(x, w, w.shape == (inputs, outputs))
+    lanes, bias = VECTOR // w.itemsize, np.full(outputs, bias, w.dtype)
+    turned = w.flags.fnc and w.size > x.size and not bias.any()  # only Fortran-contiguous: yᵀ = wᵀ xᵀ is of the same
+    a, b = (w.T, np.ascontiguousarray(x.T)) if turned else (x, w)  # sums, and copies the smaller one
+    if len(a) < ROWS or not a.flags.forc:  # neither C- nor F-contiguous
+        a = with_zeros(a, (max(len(a), ROWS), a.shape[1]))
+    narrow = b.shape[1] < lanes
+    b, bias = (whole_vectors(b), whole_vectors(bias)) if narrow else (np.ascontiguousarray(b), bias)
+    y = empty((N, outputs) if turned else (len(a), b.shape[1]), x.dtype)
+    whole = y.shape == (N, outputs)
+    then = fusion.take(y, N, sums=False) if whole and fused else fusion.nothing(y)
+    _multiply(a, b, bias, y, turned, *then[:2])
+    return y if whole else np.ascontiguousarray(y[:N, :outputs])
 
 
 @parallel
-def _matmul(work, a, b, c):
-    """The last tile of a row or column begins early: it computes some numbers a second time, to the same bits."""
-    (M, N), lanes = c.shape, VECTOR // c.itemsize
-    rows, columns = -(-M // ROWS), -(-N // lanes)
+def _multiply(work, a, b, bias, y, turned, signs, negative_slope):
+    """y, or yᵀ if `turned`, from a and b of at least a tile's rows and columns; then what `fusion` says.
+
+    The last tile of a row or column begins early: it computes some numbers a second time, to the same bits.
+    """
+    (M, K), N, lanes = a.shape, b.shape[1], VECTOR // b.itemsize
+    rows, columns, tile = -(-M // ROWS), -(-N // lanes), np.empty((ROWS, lanes), b.dtype)
     s = next_slice(work)
     while s >= 0:
         for t in indices(rows * columns, s):
-            microkernel(a, min(t % rows * ROWS, M - ROWS), b, min(t // rows * lanes, N - lanes), c, len(b), False)
+            m, n = min(t % rows * ROWS, M - ROWS), min(t // rows * lanes, N - lanes)
+            sums = microkernel(a, m, b, n, K)
+            if turned:
+                put(tile, 0, 0, sums, False)
+                for j in range(n, min(n + lanes, len(y))):
+                    for i in range(m, min(m + ROWS, y.shape[1])):
+                        total = tile[i - m, j - n]
+                        sign = signs[j, i] if len(signs) > 0 else total
+                        y[j, i] = total if sign > 0 else negative_slope * total
+            else:
+                for r in range(ROWS):
+                    total = sums[r] + load(bias, (n,))
+                    sign = load(signs, (m + r, n)) if len(signs) > 0 else total
+                    store(y, (m + r, n), rectified(total, sign, negative_slope))
         s = next_slice(work)

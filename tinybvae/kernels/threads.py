@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from tinybvae.kernels.compiler import compiled, jit
+from tinybvae.kernels.compiler import ARITHMETIC, compiled, jit
 
 SLICES = 16            # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
 WORTHWHILE = 2 ** 14   # numbers in a kernel's arrays; with fewer it is done before another thread has begun
@@ -69,7 +69,7 @@ def parallel(function):
 
     Its first argument is `work`, which callers leave out: its loop runs while `next_slice(work)` is one.
     """
-    body = numba.njit(error_model="numpy")(function)
+    body = numba.njit(**ARITHMETIC)(function)
 
     @compiled(function, nogil=True)
     def kernel(board, threads, looks, arguments):

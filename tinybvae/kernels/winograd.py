@@ -35,7 +35,8 @@ N batch, H W the small side, C big's channels, O small's. For H and W in fours, 
 import numpy as np
 
 from tinybvae.kernels.compiler import jit
-from tinybvae.kernels.gemm import VECTOR, gemm, load, put, whole_tiles, with_zeros
+from tinybvae.kernels.fusion import finish
+from tinybvae.kernels.gemm import VECTOR, gemm, load, store, whole_tiles, with_zeros
 from tinybvae.kernels.im2col import add_bias, blank, crop, pad
 from tinybvae.kernels.threads import indices, next_slice, parallel
 
@@ -157,7 +158,7 @@ def _five(array, at):
 @jit
 def _store(array, at, vectors, add):
     for r in range(len(vectors)):
-        put(array, (r,) + at, vectors[r], add)
+        store(array, (r,) + at, load(array, (r,) + at) + vectors[r] if add else vectors[r])
 
 
 # The three loops. Threads share the slices of the batch. Rows of cells are counted through all images: so small is one
@@ -197,8 +198,8 @@ def _squares_of_w(taps):
 
 
 @parallel
-def conv2d(work, big, taps, bias, small):
-    """small (N·H, W, O) from big (N, 2H, 2W·C), w's taps (4, 4·C, O) and bias (O,)."""
+def conv2d(work, big, taps, bias, small, then):
+    """small (N·H, W, O) from big (N, 2H, 2W·C), w's taps (4, 4·C, O) and bias (O,); then what `fusion` says."""
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 4
     K, O = taps.shape[1:]
     rows, w = max(1, CELLS // columns), _squares_of_w(taps)
@@ -216,6 +217,7 @@ def conv2d(work, big, taps, bias, small):
             for row in range(first, last):
                 collect(squares, (row - first) * columns, small, row)
         _bias_alone(big, bias, small, 4 * start, 4 * stop)
+        finish(small[4 * start:4 * stop].reshape(-1, small.shape[1] * O), then, 4 * start, s)
         s = next_slice(work)
 
 
@@ -235,8 +237,8 @@ def _bias_alone(big, bias, small, start, stop):
 
 
 @parallel
-def conv2d_transpose(work, small, taps, bias, big):
-    """big (N, 2H, 2W·C) from small (N·H, W, O), w's taps, transposed (4, O, 4·C), and bias (2W·C,)."""
+def conv2d_transpose(work, small, taps, bias, big, then):
+    """big (N, 2H, 2W·C) from small (N·H, W, O), w's taps, transposed (4, O, 4·C), and bias (2W·C,); then the same."""
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 4
     O, K = taps.shape[1:]
     rows, w = max(1, CELLS // columns), _squares_of_w(taps)
@@ -258,6 +260,7 @@ def conv2d_transpose(work, small, taps, bias, big):
                 scatter(patches, (row - first) * columns, padded, i, K // 4)
                 if i == H // 4 - 1:
                     crop(padded, bias, big[n], K // 4)
+                    finish(big[n], then, 2 * H * n, s)
         s = next_slice(work)
 
 
