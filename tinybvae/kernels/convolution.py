@@ -69,11 +69,13 @@ def conv2d_weight(big, small):
     (N, H, W, O), C = small.shape, big.shape[3]
     require_fit(big, small, big.shape == (N, 2 * H, 2 * W, C))
     rows = np.ascontiguousarray(big).reshape(N, 2 * H, 2 * W * C)
+    if N == 0:
+        return np.zeros((4, 4, C, O), big.dtype)
     if _is_fast(H, W, C, O, small.dtype):
-        slices = empty((SLICES, whole_tiles(4), 4 * C * O), big.dtype)
+        slices = empty((min(SLICES, winograd.blocks(N, H, W)[1]), whole_tiles(4), 4 * C * O), big.dtype)
         winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), slices)
-        return _pairs(slices[:, :4].sum(axis=0).reshape(4, 4, C, O)).reshape(4, 4, C, O)
+        return _pairs(slices[0, :4].reshape(4, 4, C, O)).reshape(4, 4, C, O)
     small = whole_vectors(small)
     slices = empty((SLICES, 16 * C, small.shape[3]), big.dtype)
     im2col.conv2d_weight(rows, small, slices)
-    return slices.sum(axis=0)[:, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()
+    return slices[0, :, :O].reshape(4, 4, C, O).transpose(1, 0, 2, 3).copy()

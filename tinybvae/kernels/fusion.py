@@ -70,6 +70,6 @@ def finish(rows, then, first, s):
         else:
             sign, total = signs[first + m], sums[s]
             for k in range(len(row)):
-                row[k] = row[k] if sign[k] > 0 else negative_slope * row[k]
-            for k in range(len(row)):
-                total[k] += row[k]
+                dx = row[k] if sign[k] > 0 else negative_slope * row[k]
+                row[k] = dx
+                total[k] += dx

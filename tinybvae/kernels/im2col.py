@@ -19,7 +19,7 @@ import numpy as np
 from tinybvae.kernels.compiler import jit
 from tinybvae.kernels.fusion import finish
 from tinybvae.kernels.gemm import gemm, whole_tiles
-from tinybvae.kernels.threads import indices, next_slice, parallel
+from tinybvae.kernels.threads import add_up, indices, next_slice, parallel
 
 
 @jit
@@ -139,7 +139,7 @@ def _add_patches(patches, padded, i, W, C):
 
 @parallel
 def conv2d_weight(work, big, small, slices):
-    """Slices (SLICES, 16·C, O), whose sum is w, from big (N, 2H, 2W·C) and small (N, H, W, O in whole vectors)."""
+    """slices (SLICES, 16·C, O), of which slices[0] becomes w, from big (N, 2H, 2W·C) and small (N, H, W, O)."""
     (N, H, W, O), K = small.shape, slices.shape[1]
     C = K // 16
     s = next_slice(work)
@@ -152,4 +152,5 @@ def conv2d_weight(work, big, small, slices):
             for i in range(H):
                 _fill(strip, padded, i, C)
                 gemm(patches.T, small[n, i], slices[s], K, W, True)
+        add_up(work, slices, s)
         s = next_slice(work)

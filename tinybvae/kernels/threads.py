@@ -25,9 +25,10 @@ SLICES = 16            # of a batch or an array: so many threads can share it, s
 WORTHWHILE = 2 ** 14   # numbers in a kernel's arrays; with fewer it is done before another thread has begun
 PATIENCE = 50e-6       # seconds
 
-# What threads tell each other. First, for each slice of the job, how many threads came for it; then, each number in a
-# line of the cache of its own, what is named here, and for each thread how many slices it has looked at.
-OPEN, INSIDE, JOBS, SHARERS, FAILED, LOOKED = range(SLICES, SLICES + 6 * 8, 8)
+# What threads tell each other. First, for each slice of the job, how many threads came for it; how many came to add it
+# to another; then, each in a line of the cache of its own, what is named here, and how many slices a thread looked at.
+ADDED = SLICES
+OPEN, INSIDE, JOBS, SHARERS, FAILED, LOOKED = range(2 * SLICES, 2 * SLICES + 6 * 8, 8)
 # OPEN: the number of the job, or 0 if there is none; INSIDE: how many other threads are in it; JOBS: how many there
 # were; SHARERS: how many threads may share it; FAILED: how many did not end well.
 CALL = LOOKED + SLICES * 8  # the job: the address of its function, then its arguments
@@ -75,7 +76,7 @@ def parallel(function):
     def kernel(board, threads, looks, arguments):
         _post(board, body, arguments)
         for s in range(SLICES):
-            board[s] = 0
+            board[s] = board[ADDED + s] = 0
         for thread in range(threads):
             board[LOOKED + 8 * thread] = 0
         board[SHARERS], board[FAILED] = threads, 0
@@ -143,6 +144,22 @@ def next_slice(work):
     return -1
 
 
+@jit
+def add_up(work, slices, s):
+    """Slice s is done: add it to its neighbour if that is done too, the two to the next two, and so on.
+
+    In the end slices[0] is the sum of all, in an order that does not depend on who was when done.
+    """
+    step = 1
+    while step < len(slices):
+        first = s - s % (2 * step)
+        if first + step < len(slices):
+            if _add(work[0], ADDED + first + step, 1) == 0:
+                return  # whoever does the other half goes on
+            slices[first] += slices[first + step]
+        s, step = first, 2 * step
+
+
 @compiled(nogil=True)
 def _help(board, thread, looks):
     """Do this thread's share of each job, until there was none for so many looks."""
@@ -179,6 +196,7 @@ def _work(thread):
     while True:
         _help(BOARD, thread, _looks)
         _sleeping[thread] = wake
+        _help(BOARD, thread, 1)  # a job may have come before anybody knew that it was to be called
         wake.acquire()
 
 

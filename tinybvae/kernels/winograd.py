@@ -38,7 +38,7 @@ from tinybvae.kernels.compiler import jit
 from tinybvae.kernels.fusion import finish
 from tinybvae.kernels.gemm import VECTOR, gemm, load, store, whole_tiles, with_zeros
 from tinybvae.kernels.im2col import add_bias, blank, crop, pad
-from tinybvae.kernels.threads import indices, next_slice, parallel
+from tinybvae.kernels.threads import SLICES, add_up, indices, next_slice, parallel
 
 CELLS = 32
 
@@ -171,10 +171,17 @@ def _matrices(cells, numbers, dtype):
 
 
 @jit
+def blocks(N, H, W):
+    """How many images make a block, of about CELLS cells, or half of them all; and how many blocks there are."""
+    images = max(1, min(CELLS // (H // 4 * (W // 4)), -(-N // 2)))
+    return images, -(-N // images)
+
+
+@jit
 def _rows_of_slice(s, N, H, columns):
-    """The rows of cells of slice s, from its first to the next slice's first: of about CELLS cells or more, or none."""
-    images = max(1, CELLS // (H // 4 * columns))
-    own = indices(-(-N // images), s)
+    """The rows of cells of slice s, from its first to the next slice's first: a block or more, or none."""
+    images, count = blocks(N, H, 4 * columns)
+    own = indices(count, s)
     return H // 4 * images * own.start, H // 4 * min(images * own.stop, N)
 
 
@@ -266,7 +273,10 @@ def conv2d_transpose(work, small, taps, bias, big, then):
 
 @parallel
 def conv2d_weight(work, big, small, slices):
-    """Slices (SLICES, 4 in whole tiles, 4·C·O) that add up to w, from big (N, 2H, 2W·C) and small (N·H, W, O)."""
+    """slices[0] (4 in whole tiles, 4·C·O) becomes w's taps, from big (N, 2H, 2W·C) and small (N·H, W, O).
+
+    There are SLICES of them, or as many as blocks.
+    """
     N, H, (W, O) = len(big), big.shape[1] // 2, small.shape[1:]
     K, columns = slices.shape[2] // O, W // 4
     rows = max(1, CELLS // columns)
@@ -284,7 +294,7 @@ def conv2d_weight(work, big, small, slices):
                     spread(small, row, squares, (row - first) * columns)
                 for r in range(25):
                     gemm(patches[r].T, squares[r], total[r], K, (last - first) * columns, True)
-            gemm(TAPS.T.astype(big.dtype), total.reshape(25, K * O), slices[s], 4, 25, False)
-        else:
-            slices[s] = 0
+            own = s * len(slices) // SLICES
+            gemm(TAPS.T.astype(big.dtype), total.reshape(25, K * O), slices[own], 4, 25, False)
+            add_up(work, slices, own)
         s = next_slice(work)
