@@ -4,6 +4,7 @@ import numpy as np
 
 from tinybvae import kernels
 from tinybvae.kernels import accelerated
+from tinybvae.kernels.arrays import rows, zeros_like
 from tinybvae.schedule import as_schedule, value_at
 
 
@@ -27,18 +28,15 @@ class Optimizer:
         self.settings = {"learning_rate": as_schedule("learning_rate", learning_rate), "eps": as_schedule("eps", eps),
                          **{name: float(decay) for name, decay in decays.items()}}
         self.parameters, self.t = parameters, 0
-        self.moments = {moment: {name: np.zeros_like(p) for name, p in parameters.items()} for moment in moments}
+        self.moments = {moment: zeros_like(parameters) for moment in moments}
 
-    def _flat(self, gradients):
-        """Of each parameter: itself, its gradient and its moments, each flat, (n,)."""
-        rows = []
+    def _rows(self, gradients):
+        """Of each parameter, or of all at once: itself, its gradient and its moments, each flat, (n,)."""
         for name, p in self.parameters.items():
-            g = gradients.get(name, np.empty(0))
+            g = gradients.get(name, p[:0])
             if g.shape != p.shape or g.dtype != p.dtype:
                 raise ValueError(f"the gradients must have one of {name}, {p.dtype} of shape {p.shape}")
-            moments = [arrays[name] for arrays in self.moments.values()]
-            rows.append([array.reshape(-1) for array in (p, g, *moments)])
-        return rows
+        return rows(self.parameters, gradients, *self.moments.values())
 
     def __repr__(self):
         said = ", ".join(f"{name}={value}" for name, value in self.settings.items())
@@ -69,7 +67,7 @@ class Adam(Optimizer):
 
     def update(self, gradients):
         """`adam`, of each parameter."""
-        rows = self._flat(gradients)
+        rows = self._rows(gradients)
         rate, eps, beta1, beta2 = map(self.now, ("learning_rate", "eps", "beta1", "beta2"))
         self.t += 1
         for p, g, m, v in rows:
@@ -91,7 +89,7 @@ class Adagrad(Optimizer):
 
     def update(self, gradients):
         """`adagrad`, of each parameter."""
-        rows = self._flat(gradients)
+        rows = self._rows(gradients)
         rate, eps = map(self.now, ("learning_rate", "eps"))
         self.t += 1
         for p, g, v in rows:

@@ -154,12 +154,20 @@ class BetaVAE:
         if not isinstance(networks, tuple) or len(networks) != 2:
             raise ValueError(f"an architecture returns (encoder, decoder), not {type(networks).__name__}")
         self.encoder, self.decoder = networks
+        self._both = None
+        self._networks.join()
         for relu in self.relus.values():
             relu.negative_slope = self.negative_slope or relu.negative_slope
 
     @property
     def _networks(self):
-        return Sequential(encoder=self.encoder, decoder=self.decoder)  # for its names: z is drawn between the two
+        """Both, for their names: z is drawn between the two."""
+        if self._both is None or [*self._both.layers.values()] != [self.encoder, self.decoder]:
+            self._both = Sequential(encoder=self.encoder, decoder=self.decoder)
+        return self._both
+
+    def __getstate__(self):
+        return vars(self) | {"_both": None}
 
     @property
     def parameters(self):
@@ -225,6 +233,7 @@ class BetaVAE:
         kl_per_latent, dmean_kl, dlogvar_kl = gaussian_kl(mean, logvar)
         penalty, slope = weighed(objective, kl_per_latent, step, self.dtype)
 
+        self._networks.renew_gradients()
         dz = self.decoder.backward(doutput)
         dmean_z, dlogvar_z = reparameterize_backward(dz, logvar, noise)
         dmean, dlogvar = dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl

@@ -8,12 +8,13 @@ import numpy as np
 class Arrays(dict):
     """{name: array} of arrays that others hold, too: to assign one is to write into it.
 
-    Raises ValueError for other names, or fewer, unless it may grow, and for another shape or kind of numbers.
+    flat: the array (n,) that they are the parts of, in their order, or None. Raises ValueError for other names, or
+    fewer, unless it may grow, and for another shape or kind of numbers.
     """
 
-    def __init__(self, arrays, may_grow=False):
+    def __init__(self, arrays, may_grow=False, flat=None):
         super().__init__(arrays)
-        self.may_grow = may_grow
+        self.may_grow, self.flat = may_grow, flat
 
     update, setdefault = MutableMapping.update, MutableMapping.setdefault  # by __setitem__, unlike a dict's
     pop, popitem, clear = MutableMapping.pop, MutableMapping.popitem, MutableMapping.clear  # by __delitem__
@@ -23,7 +24,10 @@ class Arrays(dict):
             return super().__setitem__(name, array)
         if name not in self:
             raise ValueError(f"there is no {name!r}: names are such as {next(iter(self), 'none')}")
-        array, own = np.asarray(array), self[name]
+        own = self[name]
+        if array is own:
+            return
+        array = np.asarray(array)
         if array.shape != own.shape or array.dtype.kind not in "biuf":
             raise ValueError(f"{name} takes {own.dtype} of shape {own.shape}, not {array.dtype} of {array.shape}")
         own[...] = array
@@ -39,6 +43,26 @@ class Arrays(dict):
 
     def __reduce__(self):
         return Arrays, (dict(self), self.may_grow)
+
+
+def zeros_like(arrays):
+    """Zeros of the same names, shapes and dtypes; in one array, if these are."""
+    flat = getattr(arrays, "flat", None)
+    if flat is None:
+        return Arrays({name: np.zeros_like(array) for name, array in arrays.items()})
+    zeros, first, parts = np.zeros_like(flat), 0, {}
+    for name, array in arrays.items():
+        parts[name] = zeros[first:first + array.size].reshape(array.shape)
+        first += array.size
+    return Arrays(parts, flat=zeros)
+
+
+def rows(*dicts):
+    """Flat arrays that belong together: one of each, if each lies in one array; else those of each name."""
+    flat = [getattr(arrays, "flat", None) for arrays in dicts]
+    if not any(array is None for array in flat):
+        return [flat]
+    return [[arrays[name].reshape(-1) for arrays in dicts] for name in dicts[0]]
 
 
 def small_is_zero(function):

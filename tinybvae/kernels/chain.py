@@ -8,6 +8,7 @@ import numpy as np
 
 from tinybvae.kernels import fusion
 from tinybvae.kernels.arrays import Arrays, require_layer
+from tinybvae.kernels.memory import empty
 
 BATCH = 64  # examples that `infer` has in memory at a time
 
@@ -17,6 +18,7 @@ class Chain:
 
     def __init__(self, layers):
         self.layers, self._kept = layers, defaultdict(set)  # {layer: the attributes that its `forward` gave it}
+        self._joined, self._flat = [], {}  # layers, and where in `flat` their arrays are; {"gradients": flat, …}
         names = {}
         for name, layer in self.leaves().items():
             require_layer(layer, name)
@@ -53,15 +55,10 @@ class Chain:
     def _each(self, backward):
         """A "product" is the only one to hold what it returns: so its kernel may apply the "relu" that takes it.
 
-        There may be a "view" between them on the way back, a ReLU's y being at hand. A class says its role itself: one
-        made from it may do otherwise, and so may who puts a function of his own in a method's place.
+        There may be a "view" between them on the way back, a ReLU's y being at hand.
         """
-        def role(layer):
-            own = _attributes(layer)
-            return None if "forward" in own or "backward" in own else vars(type(layer)).get("role")
-
         layers = [*self.layers.values()][::-1 if backward else 1]
-        roles = [role(layer) for layer in layers] + [None]
+        roles = [_role(layer) for layer in layers] + [None]
         for i, layer in enumerate(layers):
             if roles[i] == "product":
                 after = i + 1
@@ -69,7 +66,33 @@ class Chain:
                     after += 1
                 relu = layers[after] if roles[after] == "relu" else None
                 fusion.NOW.relu = relu and (relu.y if backward else None, relu.negative_slope)
+                fusion.NOW.gradient = layer.gradients["weight"] if backward and layer.gradients else None
             yield layer
+
+    def join(self):
+        """Move the parameters of all layers into one array, over which an optimizer passes at once; so later gradients.
+
+        Only if all that have some are of ours: one of your own may know its arrays by other names, too.
+        """
+        layers, first = [layer for layer in self.leaves().values() if layer.parameters], 0
+        if layers and all(_role(layer) == "product" for layer in layers):
+            flat = self._flat["parameters"] = np.concatenate([p.reshape(-1) for p in self.parameters.values()])
+            for layer in layers:
+                places = []
+                for name, p in layer.parameters.items():
+                    places.append((name, slice(first, first + p.size), p.shape))
+                    first += p.size
+                self._joined.append((layer, places))
+                layer.parameters = Arrays({name: flat[place].reshape(shape) for name, place, shape in places})
+            self.renew_gradients()
+
+    def renew_gradients(self):
+        """Before a backward pass: those of the pass before stay as they are, for whoever holds them."""
+        if self._joined:
+            p = self._flat["parameters"]
+            flat = self._flat["gradients"] = empty(p.shape, p.dtype)
+            for layer, places in self._joined:
+                layer.gradients = Arrays({name: flat[place].reshape(shape) for name, place, shape in places})
 
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
@@ -89,7 +112,7 @@ class Chain:
                 delattr(layer, kept)
             if "gradients" in _attributes(layer):
                 layer.gradients = {}
-        return vars(bare) | {"_kept": defaultdict(set)}
+        return vars(bare) | {"_kept": defaultdict(set), "_joined": [], "_flat": {}}
 
     def __setstate__(self, state):
         vars(self).update(state)
@@ -110,8 +133,11 @@ class Chain:
         return self._arrays("gradients")
 
     def _arrays(self, what):
-        return Arrays({f"{name}.{p}": array for name, layer in self.layers.items()
-                       for p, array in getattr(layer, what).items()})
+        arrays = {f"{name}.{p}": array for name, layer in self.layers.items()
+                  for p, array in getattr(layer, what).items()}
+        flat = self._flat.get(what)
+        memory = flat if flat is None or flat.base is None else flat.base
+        return Arrays(arrays, flat=flat if all(array.base is memory for array in arrays.values()) else None)
 
     def __repr__(self):
         """A line a layer."""
@@ -123,3 +149,9 @@ class Chain:
 
 def _attributes(layer):
     return getattr(layer, "__dict__", {})
+
+
+def _role(layer):
+    """A class says it itself: one made from it may do otherwise; so may who puts a function in a method's place."""
+    own = _attributes(layer)
+    return None if "forward" in own or "backward" in own else vars(type(layer)).get("role")

@@ -10,11 +10,13 @@ import threading
 import numpy as np
 
 from tinybvae.kernels.compiler import jit
+from tinybvae.kernels.memory import empty
 from tinybvae.kernels.threads import SLICES
 
 
 class _Now(threading.local):
     relu = None       # (y, or None on the way forward; negative_slope) of the ReLU that takes what is made next
+    gradient = None   # room for the weight's gradient, of the layer that goes back
     applied = ()      # the memory that a kernel has applied it in, until the ReLU asks
     summed = (), ()   # such memory, and sums of parts of its rows
 
@@ -23,7 +25,8 @@ NOW = _Now()
 
 
 def forget():
-    NOW.relu, NOW.applied, NOW.summed = None, (), ((), ())
+    NOW.relu = NOW.gradient = None
+    NOW.applied, NOW.summed = (), ((), ())
 
 
 def take(made, rows, sums=True):
@@ -41,6 +44,12 @@ def take(made, rows, sums=True):
     if sums:
         NOW.summed = made.base, totals
     return signs, kind(negative_slope), totals
+
+
+def room(shape, dtype):
+    """An array for a weight's gradient."""
+    given, NOW.gradient = NOW.gradient, None
+    return given if given is not None and (given.shape, given.dtype) == (shape, dtype) else empty(shape, dtype)
 
 
 def nothing(made, negative_slope=1):

@@ -11,11 +11,15 @@ from tinybvae.kernels.threads import indices, next_slice, parallel
 
 def matmul(a, b):
     """a (M, K) @ b (K, N)."""
-    return linear(a, b, fused=False)
+    return _product(a, b, 0, fusion.room, fused=False)
 
 
-def linear(x, w, bias=0, fused=True):
+def linear(x, w, bias=0):
     """x (N, inputs) @ w (inputs, outputs) + bias (outputs,)."""
+    return _product(x, w, bias, empty, fused=True)
+
+
+def _product(x, w, bias, room, fused):
     (N, inputs), outputs = x.shape, w.shape[1]
     require_fit(x, w, w.shape == (inputs, outputs))
     lanes, bias = VECTOR // w.itemsize, np.full(outputs, bias, w.dtype)
@@ -25,7 +29,7 @@ def linear(x, w, bias=0, fused=True):
         a = with_zeros(a, (max(len(a), ROWS), a.shape[1]))
     narrow = b.shape[1] < lanes
     b, bias = (whole_vectors(b), whole_vectors(bias)) if narrow else (np.ascontiguousarray(b), bias)
-    y = empty((N, outputs) if turned else (len(a), b.shape[1]), x.dtype)
+    y = room((N, outputs) if turned else (len(a), b.shape[1]), x.dtype)
     whole = y.shape == (N, outputs)
     then = fusion.take(y, N, sums=False) if whole and fused else fusion.nothing(y)
     _multiply(a, b, bias, y, turned, *then[:2])

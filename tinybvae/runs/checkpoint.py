@@ -72,15 +72,22 @@ class Run:
 
     def require_finite(self, losses):
         """Raise FloatingPointError for the first of the losses, and of the model's gradients, that is not finite."""
-        penalty = losses.total - losses.reconstruction
+        penalty, gradients = losses.total - losses.reconstruction, self.model.gradients
+        suspects = {} if gradients.flat is not None and np.isfinite(_squared(gradients.flat)) else gradients
         for term, value, cause in [
                 ("KL", losses.kl, RATE), ("reconstruction loss", losses.reconstruction, RATE),
                 ("objective's penalty", penalty, "look at the objective"),
-                *((f"gradient of {name}", np.vdot(gradient, gradient), f"{RATE}, or look at the objective's slope")
-                  for name, gradient in reversed(self.model.gradients.items()))]:  # squared, as the optimizers' moments
+                *((f"gradient of {name}", _squared(gradient), f"{RATE}, or look at the objective's slope")
+                  for name, gradient in reversed(suspects.items()))]:
             if not np.isfinite(value):
                 raise FloatingPointError(f"the {term} is {value} at step {self.step}, whose update is not made: "
                                          f"{cause}")
+
+
+def _squared(gradient):
+    """The largest square in it, which an optimizer's moments take; NaN or inf if they could not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.square(np.maximum(gradient.max(initial=0), -gradient.min(initial=0)))
 
 
 def capacity_at(objective, step):
