@@ -4,7 +4,7 @@ import numpy as np
 
 from tinybvae import kernels
 from tinybvae.kernels import accelerated
-from tinybvae.kernels.arrays import rows, zeros_like
+from tinybvae.kernels.arrays import flat, zeros_like
 from tinybvae.schedule import as_schedule, value_at
 
 
@@ -32,11 +32,15 @@ class Optimizer:
 
     def _rows(self, gradients):
         """Of each parameter, or of all at once: itself, its gradient and its moments, each flat, (n,)."""
+        dicts = self.parameters, gradients, *self.moments.values()
+        joined = flat(*dicts)
+        if joined:
+            return [joined]
         for name, p in self.parameters.items():
             g = gradients.get(name, p[:0])
             if g.shape != p.shape or g.dtype != p.dtype:
                 raise ValueError(f"the gradients must have one of {name}, {p.dtype} of shape {p.shape}")
-        return rows(self.parameters, gradients, *self.moments.values())
+        return [[arrays[name].reshape(-1) for arrays in dicts] for name in self.parameters]
 
     def __repr__(self):
         said = ", ".join(f"{name}={value}" for name, value in self.settings.items())

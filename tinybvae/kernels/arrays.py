@@ -4,17 +4,18 @@ from collections.abc import MutableMapping
 
 import numpy as np
 
+from tinybvae.kernels.memory import empty
+
 
 class Arrays(dict):
     """{name: array} of arrays that others hold, too: to assign one is to write into it.
 
-    flat: the array (n,) that they are the parts of, in their order, or None. Raises ValueError for other names, or
-    fewer, unless it may grow, and for another shape or kind of numbers.
+    Raises ValueError for other names, or fewer, unless it may grow, and for another shape or kind of numbers.
     """
 
-    def __init__(self, arrays, may_grow=False, flat=None):
+    def __init__(self, arrays, may_grow=False):
         super().__init__(arrays)
-        self.may_grow, self.flat = may_grow, flat
+        self.may_grow = may_grow
 
     update, setdefault = MutableMapping.update, MutableMapping.setdefault  # by __setitem__, unlike a dict's
     pop, popitem, clear = MutableMapping.pop, MutableMapping.popitem, MutableMapping.clear  # by __delitem__
@@ -45,24 +46,37 @@ class Arrays(dict):
         return Arrays, (dict(self), self.may_grow)
 
 
+class Joined(Arrays):
+    """Arrays that lie in one, `flat` (n,), one after the other."""
+
+    def __init__(self, flat, places):
+        super().__init__({name: flat[place].reshape(shape) for name, place, shape in places})
+        self.flat, self.places = flat, places
+
+    @classmethod
+    def of(cls, arrays):
+        """A copy of these arrays."""
+        ends = np.cumsum([array.size for array in arrays.values()]).tolist()
+        places = [(name, slice(end - array.size, end), array.shape) for end, (name, array) in zip(ends, arrays.items())]
+        return cls(np.concatenate([array.reshape(-1) for array in arrays.values()]), places)
+
+    def empty_like(self):
+        return Joined(empty(self.flat.shape, self.flat.dtype), self.places)
+
+
 def zeros_like(arrays):
-    """Zeros of the same names, shapes and dtypes; in one array, if these are."""
-    flat = getattr(arrays, "flat", None)
-    if flat is None:
+    """Zeros of the same names, shapes and dtypes; joined, if these are."""
+    if not isinstance(arrays, Joined):
         return Arrays({name: np.zeros_like(array) for name, array in arrays.items()})
-    zeros, first, parts = np.zeros_like(flat), 0, {}
-    for name, array in arrays.items():
-        parts[name] = zeros[first:first + array.size].reshape(array.shape)
-        first += array.size
-    return Arrays(parts, flat=zeros)
+    zeros = arrays.empty_like()
+    zeros.flat[:] = 0
+    return zeros
 
 
-def rows(*dicts):
-    """Flat arrays that belong together: one of each, if each lies in one array; else those of each name."""
-    flat = [getattr(arrays, "flat", None) for arrays in dicts]
-    if not any(array is None for array in flat):
-        return [flat]
-    return [[arrays[name].reshape(-1) for arrays in dicts] for name in dicts[0]]
+def flat(*dicts):
+    """The array in which each of them lies, if all are joined, and alike; else None."""
+    if all(isinstance(arrays, Joined) and arrays.places is dicts[0].places for arrays in dicts):
+        return [arrays.flat for arrays in dicts]
 
 
 def small_is_zero(function):

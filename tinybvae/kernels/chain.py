@@ -7,8 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from tinybvae.kernels import fusion
-from tinybvae.kernels.arrays import Arrays, require_layer
-from tinybvae.kernels.memory import empty
+from tinybvae.kernels.arrays import Arrays, Joined, require_layer
 
 BATCH = 64  # examples that `infer` has in memory at a time
 
@@ -18,7 +17,7 @@ class Chain:
 
     def __init__(self, layers):
         self.layers, self._kept = layers, defaultdict(set)  # {layer: the attributes that its `forward` gave it}
-        self._joined, self._flat = [], {}  # layers, and where in `flat` their arrays are; {"gradients": flat, …}
+        self._places, self._joined = [], {}  # what `join` moved
         names = {}
         for name, layer in self.leaves().items():
             require_layer(layer, name)
@@ -74,25 +73,21 @@ class Chain:
 
         Only if all that have some are of ours: one of your own may know its arrays by other names, too.
         """
-        layers, first = [layer for layer in self.leaves().values() if layer.parameters], 0
-        if layers and all(_role(layer) == "product" for layer in layers):
-            flat = self._flat["parameters"] = np.concatenate([p.reshape(-1) for p in self.parameters.values()])
-            for layer in layers:
-                places = []
-                for name, p in layer.parameters.items():
-                    places.append((name, slice(first, first + p.size), p.shape))
-                    first += p.size
-                self._joined.append((layer, places))
-                layer.parameters = Arrays({name: flat[place].reshape(shape) for name, place, shape in places})
-            self.renew_gradients()
+        layers = {name: layer for name, layer in self.leaves().items() if layer.parameters}
+        if layers and all(_role(layer) == "product" for layer in layers.values()):
+            arrays = Joined.of(self.parameters)
+            self._joined = {"parameters": arrays}
+            for name, layer in layers.items():
+                layer.parameters = Arrays({p: arrays[f"{name}.{p}"] for p in layer.parameters})
+                layer.gradients = Arrays(layer.gradients)
+                self._places += [(layer, p, f"{name}.{p}") for p in layer.parameters]
 
     def renew_gradients(self):
         """Before a backward pass: those of the pass before stay as they are, for whoever holds them."""
-        if self._joined:
-            p = self._flat["parameters"]
-            flat = self._flat["gradients"] = empty(p.shape, p.dtype)
-            for layer, places in self._joined:
-                layer.gradients = Arrays({name: flat[place].reshape(shape) for name, place, shape in places})
+        if self._places:
+            gradients = self._joined["gradients"] = self._joined["parameters"].empty_like()
+            for layer, p, name in self._places:
+                dict.__setitem__(layer.gradients, p, gradients[name])
 
     def infer(self, x):
         """`forward` without a `backward` to come: nothing is kept, and memory does not grow with the examples."""
@@ -112,7 +107,7 @@ class Chain:
                 delattr(layer, kept)
             if "gradients" in _attributes(layer):
                 layer.gradients = {}
-        return vars(bare) | {"_kept": defaultdict(set), "_joined": [], "_flat": {}}
+        return vars(bare) | {"_kept": defaultdict(set), "_places": [], "_joined": {}}
 
     def __setstate__(self, state):
         vars(self).update(state)
@@ -133,11 +128,11 @@ class Chain:
         return self._arrays("gradients")
 
     def _arrays(self, what):
-        arrays = {f"{name}.{p}": array for name, layer in self.layers.items()
-                  for p, array in getattr(layer, what).items()}
-        flat = self._flat.get(what)
-        memory = flat if flat is None or flat.base is None else flat.base
-        return Arrays(arrays, flat=flat if all(array.base is memory for array in arrays.values()) else None)
+        joined = self._joined.get(what)
+        if joined and all(getattr(layer, what).get(p) is joined[name] for layer, p, name in self._places):
+            return joined
+        return Arrays({f"{name}.{p}": array for name, layer in self.layers.items()
+                       for p, array in getattr(layer, what).items()})
 
     def __repr__(self):
         """A line a layer."""

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from tinybvae.data.files import USER_BLOCK, intact, user_block, write_atomically
+from tinybvae.kernels.arrays import Joined
 from tinybvae.layers import Layer, ReLU, Sequential, switched_on
 from tinybvae.metrics import UNUSED
 from tinybvae.optimizers import OPTIMIZERS, Optimizer
@@ -73,7 +74,7 @@ class Run:
     def require_finite(self, losses):
         """Raise FloatingPointError for the first of the losses, and of the model's gradients, that is not finite."""
         penalty, gradients = losses.total - losses.reconstruction, self.model.gradients
-        suspects = {} if gradients.flat is not None and np.isfinite(_squared(gradients.flat)) else gradients
+        suspects = {} if isinstance(gradients, Joined) and np.isfinite(_squared(gradients.flat)) else gradients
         for term, value, cause in [
                 ("KL", losses.kl, RATE), ("reconstruction loss", losses.reconstruction, RATE),
                 ("objective's penalty", penalty, "look at the objective"),
