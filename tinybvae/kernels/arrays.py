@@ -150,6 +150,6 @@ def require_layer(layer, name):
 def require_shape(layer, x, *axes, N=None):
     """Raise ValueError unless x is (N, *axes); None stands for any size."""
     axes = N, *axes
-    if x.ndim != len(axes) or any(want not in (None, have) for want, have in zip(axes, x.shape)):
+    if x.ndim != len(axes) or [have if want is None else want for want, have in zip(axes, x.shape)] != [*x.shape]:
         wanted = ", ".join("…" if axis is None else str(axis) for axis in axes[1:])
         raise ValueError(f"{type(layer).__name__} takes arrays of shape ({N or 'N'}, {wanted}), not {x.shape}")

@@ -65,7 +65,8 @@ class Chain:
                     after += 1
                 relu = layers[after] if roles[after] == "relu" else None
                 fusion.NOW.relu = relu and (relu.y if backward else None, relu.negative_slope)
-                fusion.NOW.gradient = layer.gradients["weight"] if backward and layer.gradients else None
+                fusion.NOW.gradient = (layer.gradients["weight"] if backward and isinstance(layer.gradients, Arrays)
+                                       else None)
             yield layer
 
     def join(self):

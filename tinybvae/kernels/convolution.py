@@ -30,12 +30,19 @@ def _pairs(w):
     return w.reshape(2, 2, 2, 2, *w.shape[2:]).transpose(0, 2, 1, 3, 4, 5)
 
 
+def _repeated(bias, times, channels, dtype):
+    """(times · channels,)"""
+    repeated = np.zeros((times, channels), dtype)
+    repeated[...] = bias
+    return repeated.reshape(-1)
+
+
 def conv2d(big, w, bias=0):
     """small (N, H, W, O) from big (N, 2H, 2W, C), w (4, 4, C, O) and bias (O,)."""
     (N, H2, W2, C), O = big.shape, w.shape[-1]
     H, W = H2 // 2, W2 // 2
     require_fit(big, w, w.shape == (4, 4, C, O) and H2 % 2 == W2 % 2 == 0)
-    bias = np.full(O, bias, w.dtype)
+    bias = _repeated(bias, 1, O, w.dtype)
     rows = np.ascontiguousarray(big).reshape(N, H2, W2 * C)
     if _is_fast(H, W, C, O, big.dtype):
         small = empty((N, H, W, O), big.dtype)
@@ -52,7 +59,7 @@ def conv2d_transpose(small, w, bias=0):
     """big (N, 2H, 2W, C) from small (N, H, W, O), w (4, 4, C, O) and bias (C,)."""
     (N, H, W, O), C = small.shape, w.shape[-2]
     require_fit(small, w, w.shape == (4, 4, C, O))
-    bias = np.full((2 * W, C), bias, w.dtype).reshape(-1)
+    bias = _repeated(bias, 2 * W, C, w.dtype)
     big = empty((N, 2 * H, 2 * W * C), small.dtype)
     if _is_fast(H, W, C, O, small.dtype):
         small = np.ascontiguousarray(small).reshape(N * H, W, O)

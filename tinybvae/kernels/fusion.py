@@ -22,6 +22,7 @@ class _Now(threading.local):
 
 
 NOW = _Now()
+NONE = {np.dtype(kind): np.empty((0, 0), kind) for kind in (np.float32, np.float64)}
 
 
 def forget():
@@ -53,7 +54,7 @@ def room(shape, dtype):
 
 
 def nothing(made, negative_slope=1):
-    none = np.empty((0, 0), made.dtype)
+    none = NONE[made.dtype]
     return none, made.dtype.type(negative_slope), none
 
 

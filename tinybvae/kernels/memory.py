@@ -20,6 +20,7 @@ except (AttributeError, OSError, TypeError):  # another system's library
         pass
 
 _free = {}  # bytes: deque of (since when, buffer), the oldest first
+_lent = {}  # of loans, by their id: they have to be there when their arrays are gone
 _checked = 0.0
 
 
@@ -36,8 +37,21 @@ def empty(shape, dtype):
     except IndexError:
         buffer = mmap(-1, count * dtype.itemsize or 1, access=PRIVATE)  # of whole pages
     array = np.frombuffer(buffer, dtype, count)  # not an array's view: so each view of it holds on to `array` itself
-    weakref.finalize(array, lambda: free.append((time.monotonic(), buffer))).atexit = False
+    loan = _Loan(array, _back)
+    loan.free, loan.buffer = free, buffer
+    _lent[id(loan)] = loan
     return array.reshape(shape)
+
+
+class _Loan(weakref.ref):
+    """Tells when an array is gone: as weakref.finalize, in half the time."""
+
+    __slots__ = "free", "buffer"
+
+
+def _back(loan):
+    del _lent[id(loan)]
+    loan.free.append((time.monotonic(), loan.buffer))
 
 
 def release(age=0.0):

@@ -11,28 +11,29 @@ from tinybvae.kernels.threads import indices, next_slice, parallel
 
 def matmul(a, b):
     """a (M, K) @ b (K, N)."""
-    return _product(a, b, 0, fusion.room, fused=False)
+    return _product(a, b, None, fusion.room)
 
 
-def linear(x, w, bias=0):
+def linear(x, w, bias=None):
     """x (N, inputs) @ w (inputs, outputs) + bias (outputs,)."""
-    return _product(x, w, bias, empty, fused=True)
+    return _product(x, w, bias, empty, fusion.take)
 
 
-def _product(x, w, bias, room, fused):
+def _product(x, w, bias, room, then=lambda y, *_: fusion.nothing(y)):
     (N, inputs), outputs = x.shape, w.shape[1]
     require_fit(x, w, w.shape == (inputs, outputs))
-    lanes, bias = VECTOR // w.itemsize, np.full(outputs, bias, w.dtype)
-    turned = w.flags.fnc and w.size > x.size and not bias.any()  # only Fortran-contiguous: yᵀ = wᵀ xᵀ is of the same
-    a, b = (w.T, np.ascontiguousarray(x.T)) if turned else (x, w)  # sums, and copies the smaller one
+    turned = bias is None and w.flags.fnc and w.size > x.size  # wᵀ is contiguous: yᵀ = wᵀ xᵀ is of the same sums, and
+    a, b = (w.T, np.ascontiguousarray(x.T)) if turned else (x, w)  # copies the smaller one
     if len(a) < ROWS or not a.flags.forc:  # neither C- nor F-contiguous
         a = with_zeros(a, (max(len(a), ROWS), a.shape[1]))
-    narrow = b.shape[1] < lanes
-    b, bias = (whole_vectors(b), whole_vectors(bias)) if narrow else (np.ascontiguousarray(b), bias)
+    b = whole_vectors(b) if b.shape[1] < VECTOR // b.itemsize else np.ascontiguousarray(b)
+    bias_there = np.zeros(b.shape[1], b.dtype)
+    if bias is not None:
+        bias_there[:outputs] = bias
     y = room((N, outputs) if turned else (len(a), b.shape[1]), x.dtype)
     whole = y.shape == (N, outputs)
-    then = fusion.take(y, N, sums=False) if whole and fused else fusion.nothing(y)
-    _multiply(a, b, bias, y, turned, *then[:2])
+    signs, negative_slope, _ = then(y, N, False) if whole else fusion.nothing(y)
+    _multiply(a, b, bias_there, y, turned, signs, negative_slope)
     return y if whole else np.ascontiguousarray(y[:N, :outputs])
 
 
