@@ -61,13 +61,13 @@ def conv2d_transpose(small, w, bias=0):
     require_fit(small, w, w.shape == (4, 4, C, O))
     bias = _repeated(bias, 2 * W, C, w.dtype)
     big = empty((N, 2 * H, 2 * W * C), small.dtype)
+    then = fusion.take(big, N * 2 * H)
     if _is_fast(H, W, C, O, small.dtype):
         small = np.ascontiguousarray(small).reshape(N * H, W, O)
-        winograd.conv2d_transpose(small, np.ascontiguousarray(_taps(w).swapaxes(1, 2)), bias, big,
-                                  fusion.take(big, N * 2 * H))
+        winograd.conv2d_transpose(small, np.ascontiguousarray(_taps(w).swapaxes(1, 2)), bias, big, then)
     else:
         small = with_zeros(small, (N, H, whole_tiles(W), O))
-        im2col.conv2d_transpose(small, whole_vectors(w.reshape(-1, O).T), bias, big, C)
+        im2col.conv2d_transpose(small, whole_vectors(w.reshape(-1, O).T), bias, big, C, then)
     return big.reshape(N, 2 * H, 2 * W, C)
 
 

@@ -38,12 +38,13 @@ def pad(image, padded, C):
 
 
 @jit
-def crop(padded, bias, image, C):
-    """Copy it back, and add a bias to each row (2W·C,)."""
+def crop(padded, bias, image, C, then, first, s):
+    """Copy it back, and add a bias to each row (2W·C,); then what `fusion` says, of rows from `first` on, in slice s."""
     for y in range(len(image)):
         source, target = padded[y + 1, C:], image[y]
         for k in range(len(bias)):
             target[k] = source[k] + bias[k]
+        finish(image[y:y + 1], then, first + y, s)
 
 
 @jit
@@ -99,12 +100,12 @@ def conv2d(work, big, w, bias, small, then):
                 _fill(strip, padded, i, C)
                 gemm(patches, w, small[n, i], W, K, False)
                 add_bias(small[n, i], bias, W)
-            finish(small[n].reshape(H, -1), then, H * n, s)
+                finish(small[n, i].reshape(1, -1), then, H * n + i, s)
         s = next_slice(work)
 
 
 @parallel
-def conv2d_transpose(work, small, w, bias, big, C):
+def conv2d_transpose(work, small, w, bias, big, C, then):
     """big (N, 2H, 2W·C) from small (N, H, W in whole tiles, O), wᵀ (O, 16·C in whole vectors) and bias (2W·C,)."""
     N, H, W, O = len(big), big.shape[1] // 2, big.shape[2] // (2 * C), len(w)
     s = next_slice(work)
@@ -116,7 +117,7 @@ def conv2d_transpose(work, small, w, bias, big, C):
             for i in range(H):
                 gemm(small[n, i], w, patches, W, O, False)
                 _add_patches(patches, padded, i, W, C)
-            crop(padded, bias, big[n], C)
+            crop(padded, bias, big[n], C, then, 2 * H * n, s)
         s = next_slice(work)
 
 

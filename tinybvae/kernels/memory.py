@@ -6,11 +6,13 @@ import os
 import time
 import weakref
 from collections import deque
+import mmap as system
 from mmap import ACCESS_COPY, ACCESS_DEFAULT, mmap
 
 import numpy as np
 
 AGE = 10.0  # seconds, longer than a training step: `empty` gives back, as often, what nobody has asked for since then
+HUGE = getattr(system, "MADV_HUGEPAGE", None)  # Linux: pages of 2 MiB, for which the processor looks up less
 PRIVATE = ACCESS_COPY if os.name == "posix" else ACCESS_DEFAULT  # a forked process gets a copy
 
 try:
@@ -36,6 +38,8 @@ def empty(shape, dtype):
         _, buffer = free.pop()
     except IndexError:
         buffer = mmap(-1, count * dtype.itemsize or 1, access=PRIVATE)  # of whole pages
+        if HUGE and len(buffer) >= 2 ** 21:
+            buffer.madvise(HUGE)
     array = np.frombuffer(buffer, dtype, count)  # not an array's view: so each view of it holds on to `array` itself
     loan = _Loan(array, _back)
     loan.free, loan.buffer = free, buffer

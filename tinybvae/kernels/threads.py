@@ -130,14 +130,16 @@ def part(array, s):
 
 @jit
 def next_slice(work):
-    """The next slice that no other thread has begun, from this thread's own first one on, once around; then −1.
+    """The next slice that no other thread has begun, from this thread's own on, once around; then −1.
 
-    (Not a generator: what one is given, Numba never lets go.)
+    Forth and back from job to job: what was written last is what a cache still holds. (Not a generator: what one is
+    given, Numba never lets go.)
     """
     board, thread = work
-    looked, first = LOOKED + 8 * thread, SLICES * thread // board[SHARERS]
+    looked, sharers = LOOKED + 8 * thread, board[SHARERS]
+    first, behind = SLICES * thread // sharers, SLICES * (thread + 1) // sharers
     while board[looked] < SLICES:
-        s = (first + board[looked]) % SLICES
+        s = (first + board[looked] if board[JOBS] % 2 else behind - 1 - board[looked]) % SLICES
         board[looked] += 1
         if _add(board, s, 1) == 0:
             return s

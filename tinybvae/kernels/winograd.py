@@ -223,8 +223,8 @@ def conv2d(work, big, taps, bias, small, then):
             add_bias(squares[6], bias, (last - first) * columns)  # at t = 1, twice: added to all pixels
             for row in range(first, last):
                 collect(squares, (row - first) * columns, small, row)
-        _bias_alone(big, bias, small, 4 * start, 4 * stop)
-        finish(small[4 * start:4 * stop].reshape(-1, small.shape[1] * O), then, 4 * start, s)
+            _bias_alone(big, bias, small, 4 * first, 4 * last)
+            finish(small[4 * first:4 * last].reshape(-1, small.shape[1] * O), then, 4 * first, s)
         s = next_slice(work)
 
 
@@ -266,8 +266,7 @@ def conv2d_transpose(work, small, taps, bias, big, then):
                     padded[:] = 0
                 scatter(patches, (row - first) * columns, padded, i, K // 4)
                 if i == H // 4 - 1:
-                    crop(padded, bias, big[n], K // 4)
-                    finish(big[n], then, 2 * H * n, s)
+                    crop(padded, bias, big[n], K // 4, then, 2 * H * n, s)
         s = next_slice(work)
 
 
