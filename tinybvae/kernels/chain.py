@@ -42,22 +42,23 @@ class Chain:
 
         Each is asked for when the one before it is done: so a kernel can be told which ReLU takes what it makes.
         """
-        had = [len(_attributes(layer)) for layer in self.layers.values()]
+        layers = [*self.layers.values()]
+        dicts = [*map(_attributes, layers)]
+        had = [*map(len, dicts)]
         try:
-            yield self._each(backward)
+            yield self._each(layers[::-1] if backward else layers, backward)
         finally:
             fusion.forget()
-            for (name, layer), count in zip(self.layers.items(), had):
-                if len(_attributes(layer)) > count:  # Python keeps them in the order in which they came
-                    self._kept[name] |= {*[*_attributes(layer)][count:]}
+            if [*map(len, dicts)] != had:
+                for name, own, count in zip(self.layers, dicts, had):
+                    self._kept[name] |= {*[*own][count:]}  # Python keeps them in the order in which they came
 
-    def _each(self, backward):
+    def _each(self, layers, backward):
         """A "product" is the only one to hold what it returns: so its kernel may apply the "relu" that takes it.
 
         There may be a "view" between them on the way back, a ReLU's y being at hand.
         """
-        layers = [*self.layers.values()][::-1 if backward else 1]
-        roles = [_role(layer) for layer in layers] + [None]
+        roles = [*map(_role, layers), None]
         for i, layer in enumerate(layers):
             if roles[i] == "product":
                 after = i + 1
@@ -65,8 +66,7 @@ class Chain:
                     after += 1
                 relu = layers[after] if roles[after] == "relu" else None
                 fusion.NOW.relu = relu and (relu.y if backward else None, relu.negative_slope)
-                fusion.NOW.gradient = (layer.gradients["weight"] if backward and isinstance(layer.gradients, Arrays)
-                                       else None)
+                fusion.NOW.gradient = backward and isinstance(layer.gradients, Arrays) and layer.gradients["weight"]
             yield layer
 
     def join(self):
@@ -149,5 +149,5 @@ def _attributes(layer):
 
 def _role(layer):
     """A class says it itself: one made from it may do otherwise; so may who puts a function in a method's place."""
-    own = _attributes(layer)
-    return None if "forward" in own or "backward" in own else vars(type(layer)).get("role")
+    role = type(layer).__dict__.get("role")
+    return None if role and ("forward" in layer.__dict__ or "backward" in layer.__dict__) else role

@@ -16,9 +16,9 @@ from tinybvae.kernels.threads import SLICES
 
 class _Now(threading.local):
     relu = None       # (y, or None on the way forward; negative_slope) of the ReLU that takes what is made next
-    gradient = None   # room for the weight's gradient, of the layer that goes back
-    applied = ()      # the memory that a kernel has applied it in, until the ReLU asks
-    summed = (), ()   # such memory, and sums of parts of its rows
+    gradient = False  # or room for the weight's gradient, of the layer that goes back
+    applied = ()      # the array in which a kernel has applied it, until the ReLU asks
+    summed = (), ()   # such an array, and sums of parts of its rows
 
 
 NOW = _Now()
@@ -26,8 +26,7 @@ NONE = {np.dtype(kind): np.empty((0, 0), kind) for kind in (np.float32, np.float
 
 
 def forget():
-    NOW.relu = NOW.gradient = None
-    NOW.applied, NOW.summed = (), ((), ())
+    NOW.relu, NOW.gradient, NOW.applied, NOW.summed = None, False, (), ((), ())
 
 
 def take(made, rows, sums=True):
@@ -37,20 +36,20 @@ def take(made, rows, sums=True):
     """
     if NOW.relu is None:
         return nothing(made)
-    (y, negative_slope), NOW.relu, NOW.applied, kind = NOW.relu, None, made.base, made.dtype.type
+    (y, negative_slope), NOW.relu, NOW.applied, kind = NOW.relu, None, made, made.dtype.type
     if y is None:
         return nothing(made, negative_slope)
     signs = y.reshape(rows, -1)
     totals = np.zeros((SLICES, signs.shape[1] if sums else 0), kind)
     if sums:
-        NOW.summed = made.base, totals
+        NOW.summed = made, totals
     return signs, kind(negative_slope), totals
 
 
 def room(shape, dtype):
     """An array for a weight's gradient."""
-    given, NOW.gradient = NOW.gradient, None
-    return given if given is not None and (given.shape, given.dtype) == (shape, dtype) else empty(shape, dtype)
+    given, NOW.gradient = NOW.gradient, False
+    return given if given is not False and (given.shape, given.dtype) == (shape, dtype) else empty(shape, dtype)
 
 
 def nothing(made, negative_slope=1):
@@ -60,7 +59,7 @@ def nothing(made, negative_slope=1):
 
 def is_applied(array):
     """Whether a kernel has done to the array what a ReLU is asked for now."""
-    applied = array.base is NOW.applied
+    applied = array is NOW.applied or array.base is NOW.applied
     if applied:
         NOW.applied = ()
     return applied

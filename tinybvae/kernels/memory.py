@@ -23,28 +23,29 @@ except (AttributeError, OSError, TypeError):  # another system's library
 
 _free = {}  # bytes: deque of (since when, buffer), the oldest first
 _lent = {}  # of loans, by their id: they have to be there when their arrays are gone
-_checked = 0.0
+_checked = _now = 0.0  # seconds
 
 
 def empty(shape, dtype):
     """np.empty, in the memory of an earlier such array that nobody holds any more, nor a view of it."""
-    global _checked
-    if time.monotonic() - _checked >= AGE:
+    global _checked, _now
+    _now = time.monotonic()
+    if _now - _checked >= AGE:
         release(AGE)
-        _checked = time.monotonic()
-    count, dtype = math.prod(shape), np.dtype(dtype)
-    free = _free.setdefault(count * dtype.itemsize, deque())
+        _checked = _now
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    free = _free.setdefault(size, deque())
     try:
         _, buffer = free.pop()
     except IndexError:
-        buffer = mmap(-1, count * dtype.itemsize or 1, access=PRIVATE)  # of whole pages
+        buffer = mmap(-1, size or 1, access=PRIVATE)  # of whole pages
         if HUGE and len(buffer) >= 2 ** 21:
             buffer.madvise(HUGE)
-    array = np.frombuffer(buffer, dtype, count)  # not an array's view: so each view of it holds on to `array` itself
+    array = np.ndarray(shape, dtype, buffer)  # not an array's view: so each view of it holds on to `array` itself
     loan = _Loan(array, _back)
     loan.free, loan.buffer = free, buffer
     _lent[id(loan)] = loan
-    return array.reshape(shape)
+    return array
 
 
 class _Loan(weakref.ref):
@@ -55,7 +56,7 @@ class _Loan(weakref.ref):
 
 def _back(loan):
     del _lent[id(loan)]
-    loan.free.append((time.monotonic(), loan.buffer))
+    loan.free.append((_now, loan.buffer))
 
 
 def release(age=0.0):

@@ -14,8 +14,8 @@ from tinybvae.kernels.threads import SLICES, indices, next_slice, parallel, part
 def sum_pixels(y):
     """Σ y (N, H, W, O) over all but the channels: (O,)."""
     N, H, W, O = y.shape
-    memory, slices = NOW.summed
-    if y.base is not memory:
+    array, slices = NOW.summed
+    if y is not array and y.base is not array:
         slices = empty((SLICES, W * O), y.dtype)
         _sum_rows(np.ascontiguousarray(y).reshape(N * H, W * O), slices)
     return slices.reshape(-1, O).sum(axis=0)

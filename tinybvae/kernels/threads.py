@@ -18,12 +18,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+from numba.np.ufunc import parallel as numbas
 
 from tinybvae.kernels.compiler import ARITHMETIC, compiled, jit
 
 SLICES = 16            # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
 WORTHWHILE = 2 ** 14   # numbers in a kernel's arrays; with fewer it is done before another thread has begun
 PATIENCE = 50e-6       # seconds
+BUSY = 4               # times as long, while another thread is still in the same kernel
 
 # What threads tell each other. First, for each slice of the job, how many threads came for it; how many came to add it
 # to another; then, each in a line of the cache of its own, what is named here, and how many slices a thread looked at.
@@ -58,11 +60,7 @@ def num_threads():
 
     Numba counts threads once it has loaded a library of them, which may be missing, and which kernels do not need.
     """
-    try:
-        numba.threading_layer()
-    except ValueError:  # none is loaded, so nobody has called numba.set_num_threads
-        return _most
-    return min(_most, numba.get_num_threads())
+    return _most if numbas._threading_layer is None else min(_most, numba.get_num_threads())
 
 
 def parallel(function):
@@ -74,7 +72,8 @@ def parallel(function):
 
     @compiled(function, nogil=True)
     def kernel(board, threads, looks, arguments):
-        _post(board, body, arguments)
+        if _post(board, body, arguments) < WORTHWHILE:
+            threads = 1
         for s in range(SLICES):
             board[s] = board[ADDED + s] = 0
         for thread in range(threads):
@@ -84,26 +83,32 @@ def parallel(function):
         _add(board, OPEN, board[JOBS])
         failed = _call(board, 0)
         _add(board, OPEN, -board[JOBS])
+        looks *= BUSY
         while _look(board, INSIDE) > 0 and looks > 0:
             looks -= 1
         _add(board, FAILED, failed)
+        return _look(board, INSIDE) + _look(board, FAILED)
 
     @functools.wraps(function)
     def run(*arguments):
         with ONE_AT_A_TIME:
-            threads = num_threads()
-            if threads > 1 and sum(array.size for array in arguments if isinstance(array, np.ndarray)) < WORTHWHILE:
-                threads = 1
-            elif threads > _started or _sleeping:
-                _call_up(threads)
+            threads, alright = num_threads(), False
+            if threads > 1 and (threads > _started or _sleeping):
+                _call_up(threads, arguments)
             try:
-                kernel(BOARD, threads, _looks, arguments)
-            finally:  # whatever happens: nobody writes into the arrays any more
-                while BOARD[INSIDE]:
-                    time.sleep(PATIENCE)
-            if BOARD[FAILED]:
-                raise MemoryError("too little memory for what a kernel works with")
+                alright = kernel(BOARD, threads, _looks, arguments) == 0
+            finally:
+                if not alright:
+                    _end()
     return run
+
+
+def _end():
+    """Whatever happened: wait until nobody writes into the arrays any more. Raises MemoryError if one asked in vain."""
+    while BOARD[INSIDE]:
+        time.sleep(PATIENCE)
+    if BOARD[FAILED]:
+        raise MemoryError("too little memory for what a kernel works with")
 
 
 def alone(function):
@@ -165,21 +170,23 @@ def add_up(work, slices, s):
 @compiled(nogil=True)
 def _help(board, thread, looks):
     """Do this thread's share of each job, until there was none for so many looks."""
-    done, left = 0, looks
+    done, left = 0, BUSY * looks
     while left > 0:
-        left -= 1
+        left -= 1 if _look(board, OPEN) > 0 else BUSY
         if _look(board, OPEN) > done:
             _add(board, INSIDE, 1)  # from here on the job that is open stays, and so do its arrays
             done = max(done, _look(board, OPEN))
             if _look(board, OPEN) > 0 and thread < board[SHARERS]:
                 _add(board, FAILED, _call(board, thread))
             _add(board, INSIDE, -1)
-            left = looks
+            left = BUSY * looks
 
 
-def _call_up(threads):
-    """Start those of so many threads that are not there, and wake those that sleep."""
+def _call_up(threads, arguments):
+    """Start those of so many threads that are not there, and wake those that sleep, if these arguments need them."""
     global _started, _looks
+    if sum(array.size for array in arguments if isinstance(array, np.ndarray)) < WORTHWHILE:
+        return
     if not _looks:
         _help(BOARD, 0, 1)  # compiles it
         start = time.perf_counter()
@@ -247,7 +254,7 @@ def _look(typing, board, i):
 
 @intrinsic
 def _post(typing, board, body, arguments):
-    """Put a job on the board, by which `_call` calls body((board, thread), *arguments)."""
+    """Put a job on the board, by which `_call` calls body((board, thread), *arguments). Returns its arrays' size."""
     inner = body.get_call_type(typing, (types.Tuple([board, types.intp]), *arguments), {})
 
     def generate(context, builder, signature, values):
@@ -264,8 +271,10 @@ def _post(typing, board, body, arguments):
         within.ret(status.code)
         builder.store(job, _place(context, builder, board, values[0], CALL, job.type))
         builder.store(given, _place(context, builder, board, values[0], CALL + 1, given.type))
-        return context.get_dummy_value()
-    return types.void(board, body, arguments), generate
+        sizes = [make_array(kind)(context, builder, array).nitems for kind, array in
+                 zip(arguments, cgutils.unpack_tuple(builder, values[2])) if isinstance(kind, types.Array)]
+        return functools.reduce(builder.add, sizes)
+    return types.intp(board, body, arguments), generate
 
 
 @intrinsic
