@@ -24,15 +24,14 @@ from tinybvae.kernels.compiler import ARITHMETIC, compiled, jit
 
 SLICES = 16            # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
 WORTHWHILE = 2 ** 14   # numbers in a kernel's arrays; with fewer it is done before another thread has begun
-PATIENCE = 50e-6       # seconds
-BUSY = 4               # times as long, while another thread is still in the same kernel
+PATIENCE = 100e-6      # seconds
 
 # What threads tell each other. First, for each slice of the job, how many threads came for it; how many came to add it
 # to another; then, each in a line of the cache of its own, what is named here, and how many slices a thread looked at.
 ADDED = SLICES
-OPEN, INSIDE, JOBS, SHARERS, FAILED, LOOKED = range(2 * SLICES, 2 * SLICES + 6 * 8, 8)
+OPEN, INSIDE, CAME, JOBS, SHARERS, FAILED, LOOKS, LOOKED = range(2 * SLICES, 2 * SLICES + 8 * 8, 8)
 # OPEN: the number of the job, or 0 if there is none; INSIDE: how many other threads are in it; JOBS: how many there
-# were; SHARERS: how many threads may share it; FAILED: how many did not end well.
+# were; SHARERS: how many threads may share it; FAILED: how many did not end well; LOOKS: how many PATIENCE allows.
 CALL = LOOKED + SLICES * 8  # the job: the address of its function, then its arguments
 ROOM = 512
 BOARD = np.zeros(CALL + ROOM, np.intp)
@@ -40,7 +39,7 @@ BOARD = np.zeros(CALL + ROOM, np.intp)
 ONE_AT_A_TIME = threading.RLock()  # a kernel takes all cores, so it is one at a time
 _sleeping = {}                     # {thread: the lock that it waits for}, of those that sleep
 _started = 1                       # threads, with the one that calls
-_looks = 0                         # that PATIENCE has room for
+_missed, _until = 0, 0.0           # kernels for which no other thread came; until when none is asked, in seconds
 _most = min(numba.config.NUMBA_NUM_THREADS, SLICES)
 
 
@@ -71,44 +70,49 @@ def parallel(function):
     body = numba.njit(**ARITHMETIC)(function)
 
     @compiled(function, nogil=True)
-    def kernel(board, threads, looks, arguments):
+    def kernel(board, threads, arguments):
         if _post(board, body, arguments) < WORTHWHILE:
             threads = 1
         for s in range(SLICES):
             board[s] = board[ADDED + s] = 0
         for thread in range(threads):
             board[LOOKED + 8 * thread] = 0
-        board[SHARERS], board[FAILED] = threads, 0
+        board[SHARERS], board[CAME], board[FAILED] = threads, 0, 0
         board[JOBS] += 1
         _add(board, OPEN, board[JOBS])
         failed = _call(board, 0)
         _add(board, OPEN, -board[JOBS])
-        looks *= BUSY
-        while _look(board, INSIDE) > 0 and looks > 0:
+        looks = board[LOOKS]
+        while _look(board, INSIDE) > 0:  # somebody writes into the arrays
             looks -= 1
-        _add(board, FAILED, failed)
-        return _look(board, INSIDE) + _look(board, FAILED)
+            if looks < 0:
+                _sleep(NAP)
+        return _look(board, CAME), _look(board, FAILED) + failed
 
     @functools.wraps(function)
     def run(*arguments):
         with ONE_AT_A_TIME:
-            threads, alright = num_threads(), False
+            start = time.monotonic()
+            threads = num_threads() if start > _until else 1
             if threads > 1 and (threads > _started or _sleeping):
                 _call_up(threads, arguments)
-            try:
-                alright = kernel(BOARD, threads, _looks, arguments) == 0
-            finally:
-                if not alright:
-                    _end()
+            came, failed = kernel(BOARD, threads, arguments)
+            if threads > 1:
+                _note(came, time.monotonic() - start)
+            if failed:
+                raise MemoryError("too little memory for what a kernel works with")
     return run
 
 
-def _end():
-    """Whatever happened: wait until nobody writes into the arrays any more. Raises MemoryError if one asked in vain."""
-    while BOARD[INSIDE]:
-        time.sleep(PATIENCE)
-    if BOARD[FAILED]:
-        raise MemoryError("too little memory for what a kernel works with")
+def _note(came, seconds):
+    """Ten kernels in a row for which no thread came in time: another program has the cores, so leave them to it.
+
+    For a second: who looks for work there in vain is in its way, and in his own.
+    """
+    global _missed, _until
+    _missed = 0 if came else _missed + (seconds > 3e-4)  # in which a thread is awake
+    if _missed == 10:
+        _missed, _until = 0, time.monotonic() + 1
 
 
 def alone(function):
@@ -170,28 +174,29 @@ def add_up(work, slices, s):
 @compiled(nogil=True)
 def _help(board, thread, looks):
     """Do this thread's share of each job, until there was none for so many looks."""
-    done, left = 0, BUSY * looks
-    while left > 0:
-        left -= 1 if _look(board, OPEN) > 0 else BUSY
+    done = 0
+    while looks > 0:
+        looks -= 1
         if _look(board, OPEN) > done:
             _add(board, INSIDE, 1)  # from here on the job that is open stays, and so do its arrays
             done = max(done, _look(board, OPEN))
             if _look(board, OPEN) > 0 and thread < board[SHARERS]:
+                _add(board, CAME, 1)
                 _add(board, FAILED, _call(board, thread))
             _add(board, INSIDE, -1)
-            left = BUSY * looks
+            looks = board[LOOKS]
 
 
 def _call_up(threads, arguments):
     """Start those of so many threads that are not there, and wake those that sleep, if these arguments need them."""
-    global _started, _looks
+    global _started
     if sum(array.size for array in arguments if isinstance(array, np.ndarray)) < WORTHWHILE:
         return
-    if not _looks:
+    if BOARD[LOOKS] == 0:
         _help(BOARD, 0, 1)  # compiles it
         start = time.perf_counter()
         _help(BOARD, 0, 10 ** 6)
-        _looks = int(PATIENCE / (time.perf_counter() - start) * 10 ** 6)
+        BOARD[LOOKS] = PATIENCE / (time.perf_counter() - start) * 10 ** 6
     for thread in range(_started, threads):
         threading.Thread(target=_work, args=(thread,), name="tinybvae", daemon=True).start()
         _started = thread + 1
@@ -203,7 +208,7 @@ def _work(thread):
     wake = threading.Lock()
     wake.acquire()
     while True:
-        _help(BOARD, thread, _looks)
+        _help(BOARD, thread, BOARD[LOOKS])
         _sleeping[thread] = wake
         _help(BOARD, thread, 1)  # a job may have come before anybody knew that it was to be called
         wake.acquire()
@@ -222,6 +227,10 @@ if hasattr(os, "register_at_fork"):
 
 
 # What Numba has no words for.
+
+_sleep, NAP = types.ExternalFunction("usleep", types.int32(types.uint32)), 50  # µs
+if os.name == "nt":
+    _sleep, NAP = types.ExternalFunction("Sleep", types.void(types.uint32)), 1  # ms
 
 _ADDRESS, _CODE = ir.IntType(8).as_pointer(), ir.IntType(32)
 _JOB = ir.FunctionType(_CODE, [_ADDRESS, ir.IntType(types.intp.bitwidth)])  # where its arguments are, and the thread
