@@ -48,47 +48,62 @@ def test_each_slice_once(size):
         assert (numbers == np.concatenate([np.full(len(part(numbers, s)), times[s]) for s in range(SLICES)])).all()
 
 
+def asleep():
+    """Wait until all other threads sleep, at most 10 seconds."""
+    for _ in range(1000):
+        time.sleep(.01)
+        if len(threads._sleeping) == threads.num_threads() - 1:
+            time.sleep(.01)  # for the last look
+            return
+    raise AssertionError("they never do")
+
+
 @several
 def test_a_thread_that_does_not_come(monkeypatch):
     """The others do its slices, and wait for nothing; and it sleeps until it is called."""
     numbers, once = np.zeros(WORTHWHILE), np.ones(SLICES, int)
     add(numbers, once)
-    until(lambda: len(threads._sleeping) == threads.num_threads() - 1)
+    asleep()
     before = time.process_time()
     time.sleep(.3)
     assert time.process_time() - before < .1  # seconds of all threads
     with monkeypatch.context() as patch:
-        patch.setattr(threads, "_call_up", lambda threads: None)
+        patch.setattr(threads, "_call_up", lambda *_: None)
         add(numbers, once)
     assert (numbers == 2).all() and len(threads._sleeping) == threads.num_threads() - 1
     add(numbers, once)
     assert (numbers == 3).all() and len(threads._sleeping) < threads.num_threads() - 1
 
 
-def until(true):
-    """Wait until it is true, at most 10 seconds."""
-    for _ in range(1000):
-        if true():
-            return
-        time.sleep(.01)
-    raise AssertionError("it never is")
+@several
+def test_where_nobody_comes_in_time_nobody_is_asked(monkeypatch):
+    """For a while: what wants the cores has them."""
+    numbers, times, asked = np.zeros(WORTHWHILE), np.full(SLICES, 20_000), []
+    add(numbers, times)
+    asleep()
+    monkeypatch.setattr(threads, "_until", 0.0)
+    monkeypatch.setattr(threads, "_missed", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "_call_up", lambda *_: asked.append(True))
+        for _ in range(30):
+            add(numbers, times)
+    assert len(asked) == 10 and threads._until > time.monotonic()
+    assert (numbers == 31 * 20_000).all()
+    monkeypatch.setattr(threads, "_until", time.monotonic())
+    add(numbers, times)
+    assert len(threads._sleeping) < threads.num_threads() - 1
 
 
 @several
 def test_who_is_in_a_kernel_is_waited_for(monkeypatch):
     """However long: else arrays would change that have been returned, or are somebody else's by then."""
-    numbers, times, waits = np.zeros(WORTHWHILE), np.full(SLICES, 2000), []
-
-    def sleep(seconds):
-        waits.append(threads.BOARD[threads.INSIDE])
-        wait(seconds)
-    wait = time.sleep
-    monkeypatch.setattr(time, "sleep", sleep)
-    monkeypatch.setattr(threads, "_looks", 1)  # no patience
-    for i in range(1, 30):
+    numbers, times = np.zeros(WORTHWHILE), np.full(SLICES, 2000)
+    add(numbers, times)
+    looks, threads.BOARD[threads.LOOKS] = threads.BOARD[threads.LOOKS], 1  # no patience
+    for i in range(2, 30):
         add(numbers, times)
         assert not threads.BOARD[threads.INSIDE] and (numbers == 2000 * i).all()
-    assert any(waits)
+    threads.BOARD[threads.LOOKS] = looks
 
 
 @several

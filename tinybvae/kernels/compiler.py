@@ -9,11 +9,14 @@ import hashlib
 import pickle
 import pkgutil
 import sys
+import threading
 import warnings
 import zlib
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.codegen import CPUCodeLibrary
+from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 
 ARITHMETIC = {"error_model": "numpy", "fastmath": {"contract"}}  # a product may be added to before it is rounded
@@ -89,4 +92,35 @@ def compiled(kept_as=None, **options):
     return decorate
 
 
-jit = compiled(forceinline=True)
+class _Part(CPUDispatcher):
+    """Of kernels, and no machine code of its own: in Python it is Python."""
+
+    def __call__(self, *arguments):
+        return self.py_func(*arguments)
+
+    def compile(self, sig):
+        """Not optimized: the kernels are, with their parts in them."""
+        optimize, thread = CPUCodeLibrary._optimize_final_module, threading.get_ident()
+        CPUCodeLibrary._optimize_final_module = lambda module: threading.get_ident() == thread or optimize(module)
+        try:
+            return super().compile(sig)
+        finally:
+            CPUCodeLibrary._optimize_final_module = optimize
+
+    def add_overload(self, result):
+        """By a name, since it has no address."""
+        name = f"{self.py_func.__qualname__}{result.signature.args}"
+        self.targetctx.insert_user_function(name, result.fndesc, [result.library])
+        self.overloads[result.signature.args] = result._replace(entry_point=name)
+
+
+def jit(function):
+    """A decorator, for a part of kernels, compiled into each."""
+    part = numba.njit(**ARITHMETIC, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    part.__class__, part._compiler._customize_flags = _Part, _no_machine_code
+    return part
+
+
+def _no_machine_code(flags):
+    flags.no_compile = True
+    return flags

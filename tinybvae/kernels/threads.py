@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from numba.np.ufunc import parallel as numbas
 
-from tinybvae.kernels.compiler import ARITHMETIC, compiled, jit
+from tinybvae.kernels.compiler import compiled, jit
 
 SLICES = 16            # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
 WORTHWHILE = 2 ** 14   # numbers in a kernel's arrays; with fewer it is done before another thread has begun
@@ -67,7 +67,7 @@ def parallel(function):
 
     Its first argument is `work`, which callers leave out: its loop runs while `next_slice(work)` is one.
     """
-    body = numba.njit(**ARITHMETIC)(function)
+    body = jit(function)
 
     @compiled(function, nogil=True)
     def kernel(board, threads, arguments):
