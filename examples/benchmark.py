@@ -3,26 +3,30 @@
 Prints two tables, of kernels and of steps, and draws the second. A step goes from images to updated weights (forward,
 backward, Adam). All take turns in one process, so that whatever else the machine does meets all of them; times are
 medians. Rates count the convolutions' arithmetic as the formula has it, whatever a kernel saves of it, and stand beside
-what NumPy's float32 matrix product (sgemm) reaches on as many threads. The last row is a step's while another program
-keeps one core busy.
+what NumPy's float32 matrix product (sgemm) reaches on as many threads. The last rows are a step's while another program
+keeps one core busy, and beside one that torch.compile made, which takes a minute. --avx2 adds a column, from a process
+that is kept from AVX-512, which most laptops' processors do not have: so it is PyTorch, too.
 """
 
 import itertools
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import numba
 import numpy as np
+from llvmlite import binding
 
 import tinybvae as tb
 from tinybvae.convolution import conv2d, conv2d_transpose, conv2d_weight
 from tinybvae.data.files import write_atomically
-from tinybvae.kernels.threads import set_num_threads
+from tinybvae.kernels.threads import BOARD, JOBS, set_num_threads
 from tinybvae.report.figures import Figure, bare, png
 from tinybvae.runs.commandline import Parser, path, positive_int, say, thread_count
 
@@ -56,6 +60,7 @@ def main():
     parser.add_argument("--threads", type=thread_count, nargs="+", default=powers_of_two(thread_count()),
                         help="to share it")
     parser.add_argument("--rounds", type=positive_int, default=7, help="turns of each; their median counts")
+    parser.add_argument("--avx2", action="store_true", help="a column more: all of them without AVX-512")
     parser.add_argument("--out", type=path, default="runs/benchmark.png", help="the picture")
     arguments = parser.parse_args()
     out = Path(arguments.out)
@@ -78,10 +83,11 @@ def main():
             say(f"| {name} | {threads} | {1e3 * seconds:.2f} | {flop / seconds / 1e9:.0f} "
                   f"| {flop / seconds / sgemm[threads]:.0%} |")
 
+    narrow = without_avx512(arguments) if arguments.avx2 else {}
     say(f"\n| threads | batch | {' | '.join(f'{name}, ms' for name in NAMES)} | images/s | convolutions, of sgemm |"
-          f"{' times as fast as PyTorch |' if RIVALS else ''}")
-    say("|" + " ---: |" * (len(NAMES) + 4 + bool(RIVALS)))
-    results = {}
+          f"{' times as fast as PyTorch |' if RIVALS else ''}{' by AVX2 |' if narrow else ''}")
+    say("|" + " ---: |" * (len(NAMES) + 4 + bool(RIVALS) + bool(narrow)))
+    results, usual = {}, min(arguments.batches, key=lambda batch: abs(batch - 64))
 
     def say_row(threads, batch, remark=""):
         seconds, flop = time_steps(threads, batch, arguments.rounds)
@@ -89,19 +95,64 @@ def main():
                f"{batch / seconds[OURS]:,.0f}", f"{flop / seconds[OURS] / sgemm[threads]:.0%}"]
         if RIVALS:
             row.append(f"{min(seconds[name] for name in RIVALS) / seconds[OURS]:.2f}")
+        if narrow:
+            row.append(narrow.get((row[0], str(batch)), ""))
         say(f"| {' | '.join(map(str, row))} |")
         return seconds
 
     for threads, batch in itertools.product(arguments.threads, arguments.batches):
         results[threads, batch] = say_row(threads, batch)
     with busy_program():
-        say_row(max(arguments.threads), min(arguments.batches, key=lambda batch: abs(batch - 64)),
-                ", beside a busy program")
+        say_row(max(arguments.threads), usual, ", beside a busy program")
+    for batch in arguments.batches:
+        one, most = (results[threads, batch][OURS] for threads in (min(arguments.threads), max(arguments.threads)))
+        say(f"\nbatch {batch}: {one / most:.2f} times as fast on {max(arguments.threads)} threads as on "
+            f"{min(arguments.threads)}")
+    say(f"\na step is {calls_of_a_step()} calls of kernels")
+    if torch:
+        say(f"\n{compiled(max(arguments.threads), usual, arguments.rounds)}")
     try:
         write_atomically(out, draw(results, arguments.threads, arguments.batches))
     except OSError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     say(f"\nsee {out}")
+
+
+def without_avx512(arguments):
+    """{(threads, batch): the last column} of such a benchmark's, from a process that is kept from AVX-512."""
+    features = binding.get_host_cpu_features()
+    features.update({name: False for name in features if name.startswith("avx512")})
+    limits = {"NUMBA_CPU_FEATURES": features.flatten(), "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
+              "OPENBLAS_CORETYPE": "Haswell"}
+    with tempfile.TemporaryDirectory() as folder:
+        printed = subprocess.run(
+            [sys.executable, __file__, "--out", f"{folder}/avx2.png", "--rounds", str(arguments.rounds),
+             "--batches", *map(str, arguments.batches), "--threads", *map(str, arguments.threads)],
+            env={**os.environ, **limits}, check=True, stdout=subprocess.PIPE, text=True).stdout
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    return {(row[0], row[1]): row[-1] if RIVALS else f"{row[2]} ms" for row in rows[2:]}
+
+
+def calls_of_a_step():
+    """How many kernels a training step calls."""
+    model, rng = tb.BetaVAE(), np.random.default_rng(0)
+    step = our_step(model, tb.DSprites().images([0]), rng.standard_normal((1, 10), np.float32))
+    step()
+    before = int(BOARD[JOBS])
+    step()
+    return int(BOARD[JOBS]) - before
+
+
+def compiled(threads, batch, rounds):
+    """A step that torch.compile made, beside ours: a line."""
+    if not any(map(shutil.which, ("g++", "clang++", "cl"))):
+        return "torch.compile needs a C++ compiler, and there is none"
+    set_threads(threads)
+    images, noise = batch_of(batch)
+    ours, theirs = take_turns([our_step(tb.BetaVAE(), images, noise),
+                               torch_step(images, noise, torch.channels_last, torch.compile)], rounds)
+    return (f"torch.compile on {threads} threads at batch {batch}: {1e3 * theirs:.1f} ms, tinybvae {1e3 * ours:.1f} ms, "
+            f"{theirs / ours:.2f} times as fast")
 
 
 def powers_of_two(most):
@@ -172,11 +223,16 @@ def time_kernels(threads, rounds):
 def time_steps(threads, batch, rounds):
     """{name: median seconds of a step}, and the operations of its convolutions."""
     set_threads(threads)
-    rng, sprites = np.random.default_rng(0), tb.DSprites()
-    images, noise = sprites.images(rng.integers(len(sprites), size=batch)), rng.standard_normal((batch, 10), np.float32)
+    images, noise = batch_of(batch)
     model = tb.BetaVAE()
     steps = [our_step(model, images, noise), *(torch_step(images, noise, layout) for layout in RIVALS.values())]
     return dict(zip(NAMES, take_turns(steps, rounds))), convolution_operations(model, batch)
+
+
+def batch_of(size):
+    """Images and noise."""
+    rng, sprites = np.random.default_rng(0), tb.DSprites()
+    return sprites.images(rng.integers(len(sprites), size=size)), rng.standard_normal((size, 10), np.float32)
 
 
 def convolution_operations(model, batch):
@@ -199,8 +255,8 @@ def our_step(model, images, noise):
     return step
 
 
-def torch_step(images, noise, memory_format):
-    """One step of the same network in PyTorch, with its fused Adam."""
+def torch_step(images, noise, memory_format, made=lambda loss: loss):
+    """One step of the same network in PyTorch, with its fused Adam; `made`: of the function that computes the loss."""
     images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
     noise = torch.from_numpy(noise)
     channels = (1, 32, 32, 32, 32)
@@ -214,13 +270,17 @@ def torch_step(images, noise, memory_format):
                       nn.Unflatten(1, (32, 4, 4)), *decoder)]).to(memory_format=memory_format)
     adam = torch.optim.Adam(model.parameters(), 5e-4, fused=True)
 
-    def step():
-        adam.zero_grad()
+    @made
+    def loss():
         mean, logvar = model[0](images).chunk(2, 1)
         logits = model[1](mean + (logvar / 2).exp() * noise)
         nll = F.binary_cross_entropy_with_logits(logits, images, reduction="sum") / len(images)
         kl = (mean ** 2 + logvar.exp() - 1 - logvar).sum() / 2 / len(images)
-        (nll + 100 * kl.abs()).backward()
+        return nll + 100 * kl.abs()
+
+    def step():
+        adam.zero_grad()
+        loss().backward()
         adam.step()
     return step
 

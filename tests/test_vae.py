@@ -1,5 +1,6 @@
 """The whole model: its gradients by central differences, what it learns, and what it refuses."""
 
+import copy
 from statistics import NormalDist
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 import tinybvae as tb
 from tinybvae import vae
 from tinybvae.gradcheck import check_model, numerical_gradient, relative_error
+from tinybvae.kernels.arrays import Joined
 
 OBJECTIVES = {"beta": tb.beta_objective(4.0),
               "KL above C": tb.capacity_objective(100.0, 0.0), "KL below C": tb.capacity_objective(100.0, 50.0),
@@ -361,3 +363,62 @@ def test_what_an_architecture_must_return():
     with pytest.raises(ValueError, match=r"an encoder returns \(N, 6\), means and log-variances, not \(2, 4\)"):
         tb.BetaVAE(3, image_shape=(16, 16, 1), architecture=lambda latents, *others: tb.burgess2018(2, *others)).encode(
             np.zeros((2, 16, 16, 1)))
+
+
+def a_pass(model, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = model.image_shape
+    return model.loss_and_gradients(rng.random((3, *shape)), rng.standard_normal((3, model.latents)),
+                                    tb.beta_objective(), 0)
+
+
+def test_gradients_of_a_pass_stay_as_they_are():
+    """For whoever holds them, as a check by differences does, which makes more passes."""
+    model = tb.BetaVAE(3, image_shape=(16, 16, 1))
+    a_pass(model)
+    held, kept = model.gradients, {name: g.copy() for name, g in model.gradients.items()}
+    a_pass(model, seed=1)
+    for name, g in kept.items():
+        np.testing.assert_array_equal(held[name], g)
+        assert (model.gradients[name] != g).any()
+
+
+def test_parameters_and_gradients_lie_in_one_array():
+    """So an update is one call; a copy's, which lie apart, are updated alike."""
+    model = tb.BetaVAE(3, image_shape=(16, 16, 1))
+    other = copy.deepcopy(model)
+    for one, joined in (model, True), (other, False):
+        adam = tb.Adam(one.parameters)
+        for seed in range(3):
+            a_pass(one, seed)
+            adam.update(one.gradients)
+        for arrays in one.parameters, one.gradients, *adam.moments.values():
+            assert isinstance(arrays, Joined) == joined
+            assert not joined or all(np.shares_memory(array, arrays.flat) for array in arrays.values())
+    for name, p in model.parameters.items():
+        np.testing.assert_allclose(other.parameters[name], p, rtol=1e-5, atol=1e-7)
+
+
+class Scaled(tb.Linear):
+    """It knows its weight by another name, too."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.w = self.parameters["weight"]
+
+    def forward(self, x):
+        self.x = x
+        return 2 * (x @ self.w) + self.parameters["bias"]
+
+
+def test_layers_of_ones_own_keep_their_arrays():
+    def architecture(latents, image_shape, rng, dtype):
+        return (tb.Sequential(flat=tb.Reshape(16), linear=Scaled(16, 2 * latents, rng, dtype)),
+                tb.Sequential(linear=tb.Linear(latents, 16, rng, dtype), image=tb.Reshape(*image_shape)))
+    model = tb.BetaVAE(2, image_shape=(4, 4, 1), architecture=architecture)
+    assert model.parameters["encoder.linear.weight"] is model.encoder.layers["linear"].w
+    before = model.encoder.layers["linear"].w.copy()
+    adam = tb.Adam(model.parameters)
+    a_pass(model)
+    adam.update(model.gradients)
+    assert (model.encoder.layers["linear"].w != before).any()

@@ -231,8 +231,8 @@ class Sequential(Chain):
     """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own.
 
     Pickled or deeply copied, it is its layers' parameters and settings, without gradients or what `forward` kept.
-    Raises ValueError if a layer comes twice, or is none. (`Chain` has `parameters`, `gradients`, and what copies, spare
-    arrays and `infer`, which is `forward` in batches, ask for.)
+    Raises ValueError if a layer comes twice, or is none. (`Chain` has `parameters`, `gradients`, and what copies,
+    fused kernels and `infer`, which is `forward` in batches, ask for.)
     """
 
     def __init__(self, **layers):

@@ -16,6 +16,7 @@ float32 and float64 run the same source.
 
 import operator
 
+import numba
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
@@ -25,7 +26,9 @@ from numba.np.arrayobj import make_array
 
 from tinybvae.kernels.compiler import jit
 
-VECTOR, ROWS = (128, 8) if binding.get_host_cpu_features().get("avx512f") else (64, 4)
+FEATURES = numba.config.CPU_FEATURES  # NUMBA_CPU_FEATURES, or those of the processor
+FEATURES = binding.get_host_cpu_features().flatten() if FEATURES is None else FEATURES
+VECTOR, ROWS = (128, 8) if "+avx512f" in FEATURES else (64, 4)
 
 
 class Vector(types.Type):
