@@ -135,8 +135,7 @@ def without_avx512(arguments):
 
 def calls_of_a_step():
     """How many kernels a training step calls."""
-    model, rng = tb.BetaVAE(), np.random.default_rng(0)
-    step = our_step(model, tb.DSprites().images([0]), rng.standard_normal((1, 10), np.float32))
+    step = our_step(tb.BetaVAE(), *batch_of(16))
     step()
     before = int(BOARD[JOBS])
     step()
