@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 
+from tinybvae.kernels.arrays import require_fit
 from tinybvae.kernels.compiler import jit
 from tinybvae.kernels.memory import empty
 from tinybvae.kernels.threads import SLICES
@@ -39,6 +40,7 @@ def take(made, rows, sums=True):
     (y, negative_slope), NOW.relu, NOW.applied, kind = NOW.relu, None, made, made.dtype.type
     if y is None:
         return nothing(made, negative_slope)
+    require_fit(made, y, made.size == y.size)
     signs = y.reshape(rows, -1)
     totals = np.zeros((SLICES, signs.shape[1] if sums else 0), kind)
     if sums:

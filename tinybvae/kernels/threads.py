@@ -24,7 +24,8 @@ from tinybvae.kernels.compiler import compiled, jit
 
 SLICES = 16            # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
 WORTHWHILE = 2 ** 14   # numbers in a kernel's arrays; with fewer it is done before another thread has begun
-PATIENCE = 100e-6      # seconds
+PATIENCE = 100e-6      # seconds that a thread looks for work
+ALONE = .02            # seconds that one thread does without others, if they do not come
 
 # What threads tell each other. First, for each slice of the job, how many threads came for it; how many came to add it
 # to another; then, each in a line of the cache of its own, what is named here, and how many slices a thread looked at.
@@ -105,14 +106,14 @@ def parallel(function):
 
 
 def _note(came, seconds):
-    """Ten kernels in a row for which no thread came in time: another program has the cores, so leave them to it.
+    """Five kernels in a row for which no thread came in time: another program has the cores, so leave them to it.
 
-    For a second: who looks for work there in vain is in its way, and in his own.
+    For some time: who looks for work there in vain is in its way, and in his own.
     """
     global _missed, _until
     _missed = 0 if came else _missed + (seconds > 3e-4)  # in which a thread is awake
-    if _missed == 10:
-        _missed, _until = 0, time.monotonic() + 1
+    if _missed == 5:
+        _missed, _until = 0, time.monotonic() + ALONE
 
 
 def alone(function):
