@@ -95,7 +95,7 @@ def test_where_nobody_comes_in_time_nobody_is_asked(monkeypatch):
         patch.setattr(threads, "_call_up", lambda *_: asked.append(True))
         for _ in range(30):
             add(numbers, times)
-    assert len(asked) == 5 and threads._until > time.monotonic()
+    assert len(asked) == 10 and threads._until > time.monotonic()
     assert (numbers == 31 * 2000).all()
     monkeypatch.setattr(threads, "_until", time.monotonic())
     assert another_comes()

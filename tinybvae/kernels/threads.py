@@ -106,13 +106,13 @@ def parallel(function):
 
 
 def _note(came, seconds):
-    """Five kernels in a row for which no thread came in time: another program has the cores, so leave them to it.
+    """Ten kernels in a row for which no thread came in time: another program has the cores, so leave them to it.
 
     For some time: who looks for work there in vain is in its way, and in his own.
     """
     global _missed, _until
     _missed = 0 if came else _missed + (seconds > 3e-4)  # in which a thread is awake
-    if _missed == 5:
+    if _missed == 10:
         _missed, _until = 0, time.monotonic() + ALONE
 
 
