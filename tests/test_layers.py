@@ -220,15 +220,15 @@ def test_a_chain_knows_which_relus_a_kernel_may_apply(monkeypatch):
 def test_what_is_fused_is_the_same(kind, shape, dtype):
     """Of both kinds of kernels: also the sums that the bias of the layer before asks for."""
     rng = np.random.default_rng(0)
-    make = lambda slope: tb.Sequential(first=kind(32, 32, rng, dtype, input_grad=False), relu=tb.ReLU(slope),  # noqa: E731
-                                       back=tb.ConvTranspose2d(32, 32, rng, dtype) if kind is tb.Conv2d else
-                                       tb.Conv2d(32, 32, rng, dtype))
+    back = tb.ConvTranspose2d if kind is tb.Conv2d else tb.Conv2d
     for slope in 0, .25:
-        chain = make(slope)
+        chain = tb.Sequential(first=kind(32, 32, rng, dtype, input_grad=False), relu=tb.ReLU(slope),
+                              back=back(32, 32, rng, dtype))
         x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
         y = chain.forward(x)
         chain.backward(dy)
-        gradients, tolerance = {name: g.copy() for name, g in chain.gradients.items()}, 1e-12 if dtype == float else 1e-5
+        gradients = {name: g.copy() for name, g in chain.gradients.items()}
+        tolerance = 1e-12 if dtype == float else 1e-5
         array = x
         for layer in chain.layers.values():
             array = layer.forward(array)

@@ -39,7 +39,7 @@ def pad(image, padded, C):
 
 @jit
 def crop(padded, bias, image, C, then, first, s):
-    """Copy it back, and add a bias to each row (2W·C,); then what `fusion` says, of rows from `first` on, in slice s."""
+    """Copy it back, and add a bias to each row (2W·C,); then what `fusion` says, of rows from `first` on."""
     for y in range(len(image)):
         source, target = padded[y + 1, C:], image[y]
         for k in range(len(bias)):
