@@ -193,9 +193,7 @@ class BetaVAE:
         Unlike `encoder.forward`, it keeps nothing for a backward pass. Raises ValueError for images of another size
         than the model's, or with pixels outside 0 … 1.
         """
-        images = self._images(images)
-        require_pixels(images)
-        return self._split(self.encoder.infer(images))
+        return self._split(self.encoder.infer(self._images(images)))
 
     @alone
     @small_is_zero
@@ -250,6 +248,7 @@ class BetaVAE:
         if images.shape[1:] != self.image_shape:
             raise ValueError(f"this model takes images of shape (N, {', '.join(map(str, self.image_shape))}), "
                              f"not {images.shape}: (N, height, width, channels)")
+        require_pixels(images)
         return images
 
     def _batch(self, images, noise):
@@ -267,8 +266,6 @@ class BetaVAE:
 
     def _nll(self, output, images):
         """The likelihood's, and its derivative in the model's dtype."""
-        if self.likelihood is not bernoulli:  # which looks at the pixels itself
-            require_pixels(images)
         nats, doutput = pair(self.likelihood.nll(output, images), [()], [output.shape],
                              f"a likelihood's nll returns (nats, derivative), one number and {output.shape}")
         return float(nats), doutput.astype(self.dtype, copy=False)

@@ -116,6 +116,8 @@ class _Part(CPUDispatcher):
 
 def jit(function):
     """A decorator, for a part of kernels, compiled into each."""
+    if numba.config.DISABLE_JIT:
+        return function
     part = numba.njit(**ARITHMETIC, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     part.__class__, part._compiler._customize_flags = _Part, _no_machine_code
     return part
