@@ -104,10 +104,7 @@ def main():
         results[threads, batch] = say_row(threads, batch)
     with busy_program():
         say_row(max(arguments.threads), usual, ", beside a busy program")
-    for batch in arguments.batches:
-        one, most = (results[threads, batch][OURS] for threads in (min(arguments.threads), max(arguments.threads)))
-        say(f"\nbatch {batch}: {one / most:.2f} times as fast on {max(arguments.threads)} threads as on "
-            f"{min(arguments.threads)}")
+    say_scaling(results, arguments)
     say(f"\na step is {calls_of_a_step()} calls of kernels")
     if torch:
         say(f"\n{compiled(max(arguments.threads), usual, arguments.rounds)}")
@@ -116,6 +113,14 @@ def main():
     except OSError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     say(f"\nsee {out}")
+
+
+def say_scaling(results, arguments):
+    """What more threads bring: a line a batch."""
+    few, many = min(arguments.threads), max(arguments.threads)
+    for batch in arguments.batches:
+        times = results[few, batch][OURS] / results[many, batch][OURS]
+        say(f"\nbatch {batch}: {times:.2f} times as fast on {many} threads as on {few}")
 
 
 def without_avx512(arguments):

@@ -147,10 +147,15 @@ def microkernel(a, m, b, n, K):
 
 
 @jit
-def put(c, m, n, vectors, add):
+def put(c, index, vector, add):
+    store(c, index, load(c, index) + vector if add else vector)
+
+
+@jit
+def put_rows(c, m, n, vectors, add):
     """c[m, n : n + lanes] = vectors[0], and so on row by row, or += if `add`."""
     for r in range(len(vectors)):
-        store(c, (m + r, n), load(c, (m + r, n)) + vectors[r] if add else vectors[r])
+        put(c, (m + r, n), vectors[r], add)
 
 
 @jit
@@ -161,7 +166,7 @@ def gemm(a, b, c, M, K, add):
     """
     for m in range(0, M, ROWS):
         for n in range(0, c.shape[1], VECTOR // c.itemsize):
-            put(c, m, n, microkernel(a, m, b, n, K), add)
+            put_rows(c, m, n, microkernel(a, m, b, n, K), add)
 
 
 @jit

@@ -2,18 +2,17 @@
 
 import ctypes
 import math
+import mmap
 import os
 import time
 import weakref
 from collections import deque
-import mmap as system
-from mmap import ACCESS_COPY, ACCESS_DEFAULT, mmap
 
 import numpy as np
 
 AGE = 10.0  # seconds, longer than a training step: `empty` gives back, as often, what nobody has asked for since then
-HUGE = getattr(system, "MADV_HUGEPAGE", None)  # Linux: pages of 2 MiB, for which the processor looks up less
-PRIVATE = ACCESS_COPY if os.name == "posix" else ACCESS_DEFAULT  # a forked process gets a copy
+HUGE = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux: pages of 2 MiB, for which the processor looks up less
+PRIVATE = mmap.ACCESS_COPY if os.name == "posix" else mmap.ACCESS_DEFAULT  # a forked process gets a copy
 
 try:
     _trim = ctypes.CDLL(None).malloc_trim  # glibc's: what arrays of other sizes needed, it keeps until somebody asks
@@ -38,7 +37,7 @@ def empty(shape, dtype):
     try:
         _, buffer = free.pop()
     except IndexError:
-        buffer = mmap(-1, size or 1, access=PRIVATE)  # of whole pages
+        buffer = mmap.mmap(-1, size or 1, access=PRIVATE)  # of whole pages
         if HUGE and len(buffer) >= 2 ** 21:
             buffer.madvise(HUGE)
     array = np.ndarray(shape, dtype, buffer)  # not an array's view: so each view of it holds on to `array` itself

@@ -4,7 +4,7 @@ import numpy as np
 
 from tinybvae.kernels import fusion
 from tinybvae.kernels.arrays import require_fit
-from tinybvae.kernels.gemm import ROWS, VECTOR, load, microkernel, put, rectified, store, whole_vectors, with_zeros
+from tinybvae.kernels.gemm import ROWS, VECTOR, load, microkernel, put_rows, rectified, store, whole_vectors, with_zeros
 from tinybvae.kernels.memory import empty
 from tinybvae.kernels.threads import indices, next_slice, parallel
 
@@ -51,7 +51,7 @@ def _multiply(work, a, b, bias, y, turned, signs, negative_slope):
             m, n = min(t % rows * ROWS, M - ROWS), min(t // rows * lanes, N - lanes)
             sums = microkernel(a, m, b, n, K)
             if turned:
-                put(tile, 0, 0, sums, False)
+                put_rows(tile, 0, 0, sums, False)
                 for j in range(n, min(n + lanes, len(y))):
                     for i in range(m, min(m + ROWS, y.shape[1])):
                         total = tile[i - m, j - n]

@@ -36,7 +36,7 @@ import numpy as np
 
 from tinybvae.kernels.compiler import jit
 from tinybvae.kernels.fusion import finish
-from tinybvae.kernels.gemm import VECTOR, gemm, load, store, whole_tiles, with_zeros
+from tinybvae.kernels.gemm import VECTOR, gemm, load, put, whole_tiles, with_zeros
 from tinybvae.kernels.im2col import add_bias, blank, crop, pad
 from tinybvae.kernels.threads import SLICES, add_up, indices, next_slice, parallel
 
@@ -158,7 +158,7 @@ def _five(array, at):
 @jit
 def _store(array, at, vectors, add):
     for r in range(len(vectors)):
-        store(array, (r,) + at, load(array, (r,) + at) + vectors[r] if add else vectors[r])
+        put(array, (r,) + at, vectors[r], add)
 
 
 # The three loops. Threads share the slices of the batch. Rows of cells are counted through all images: so small is one
