@@ -9,13 +9,12 @@ import hashlib
 import pickle
 import pkgutil
 import sys
-import threading
 import warnings
 import zlib
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
-from numba.core.codegen import CPUCodeLibrary
+from numba.core.codegen import JITCodeLibrary
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 
@@ -92,23 +91,25 @@ def compiled(kept_as=None, **options):
     return decorate
 
 
+class _Unfinished(JITCodeLibrary):
+    """A part's code, to be linked into kernels: those are optimized, and made machine code, with their parts in them."""
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        self._finalized = True
+
+
 class _Part(CPUDispatcher):
     """Of kernels, and no machine code of its own: in Python it is Python."""
 
     def __call__(self, *arguments):
         return self.py_func(*arguments)
 
-    def compile(self, sig):
-        """Not optimized: the kernels are, with their parts in them."""
-        optimize, thread = CPUCodeLibrary._optimize_final_module, threading.get_ident()
-        CPUCodeLibrary._optimize_final_module = lambda module: threading.get_ident() == thread or optimize(module)
-        try:
-            return super().compile(sig)
-        finally:
-            CPUCodeLibrary._optimize_final_module = optimize
-
     def add_overload(self, result):
         """By a name, since it has no address."""
+        result.library.__class__ = _Unfinished
         name = f"{self.py_func.__qualname__}{result.signature.args}"
         self.targetctx.insert_user_function(name, result.fndesc, [result.library])
         self.overloads[result.signature.args] = result._replace(entry_point=name)

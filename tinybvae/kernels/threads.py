@@ -158,7 +158,7 @@ def next_slice(work):
 
 @jit
 def add_up(work, slices, s):
-    """Slice s is done: add it to its neighbour if that is done too, the two to the next two, and so on.
+    """Slice s (M, K) is done: add it to its neighbour if that is done too, the two to the next two, and so on.
 
     In the end slices[0] is the sum of all, in an order that does not depend on who was when done.
     """
@@ -168,7 +168,10 @@ def add_up(work, slices, s):
         if first + step < len(slices):
             if _add(work[0], ADDED + first + step, 1) == 0:
                 return  # whoever does the other half goes on
-            slices[first] += slices[first + step]
+            for m in range(slices.shape[1]):
+                total, more = slices[first, m], slices[first + step, m]
+                for k in range(len(total)):
+                    total[k] += more[k]
         s, step = first, 2 * step
 
 

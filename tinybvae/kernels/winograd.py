@@ -229,6 +229,16 @@ def conv2d(work, big, taps, bias, small, then):
 
 
 @jit
+def _any(rows):
+    """Whether a number in them is not 0."""
+    for m in range(len(rows)):
+        for k in range(rows.shape[1]):
+            if rows[m, k] != 0:
+                return True
+    return False
+
+
+@jit
 def _bias_alone(big, bias, small, start, stop):
     """In rows start … stop − 1 of small, exactly the bias for a pixel that looks at zeros only.
 
@@ -239,8 +249,9 @@ def _bias_alone(big, bias, small, start, stop):
     for y in range(start, stop):
         n, i = divmod(y, H)
         for j in range(small.shape[1]):
-            if not big[n, max(2 * i - 1, 0):2 * i + 3, max(2 * j - 1, 0) * C:(2 * j + 3) * C].any():
-                small[y, j] = bias
+            if not _any(big[n, max(2 * i - 1, 0):2 * i + 3, max(2 * j - 1, 0) * C:(2 * j + 3) * C]):
+                small[y, j] = 0
+                add_bias(small[y, j:j + 1], bias, 1)
 
 
 @parallel
