@@ -48,18 +48,22 @@ def test_each_slice_once(size):
         assert (numbers == np.concatenate([np.full(len(part(numbers, s)), times[s]) for s in range(SLICES)])).all()
 
 
+def sleeping():
+    """How many threads do."""
+    return threads.BOARD[threads.ASLEEP:threads.CALL:8].sum()
+
+
 def asleep():
     """Wait until all other threads sleep, at most 10 seconds."""
     for _ in range(1000):
         time.sleep(.01)
-        if len(threads._sleeping) == threads.num_threads() - 1:
-            time.sleep(.01)  # for the last look
+        if sleeping() == threads.num_threads() - 1:
             return
     raise AssertionError("they never do")
 
 
 @several
-def test_a_thread_that_does_not_come(monkeypatch):
+def test_a_thread_that_does_not_come():
     """The others do its slices, and wait for nothing; and it sleeps until it is called."""
     numbers, once = np.zeros(WORTHWHILE), np.ones(SLICES, int)
     add(numbers, once)
@@ -67,10 +71,12 @@ def test_a_thread_that_does_not_come(monkeypatch):
     before = time.process_time()
     time.sleep(.3)
     assert time.process_time() - before < .1  # seconds of all threads
-    with monkeypatch.context() as patch:
-        patch.setattr(threads, "_call_up", lambda *_: None)
-        add(numbers, once)
-    assert (numbers == 2).all() and len(threads._sleeping) == threads.num_threads() - 1
+    for thread in range(1, threads.num_threads()):
+        threads.BOARD[threads.ASLEEP + 8 * thread] = 0  # nobody knows that it sleeps
+    add(numbers, once)
+    assert (numbers == 2).all() and not threads.BOARD[threads.CAME]
+    for thread in range(1, threads.num_threads()):
+        threads.BOARD[threads.ASLEEP + 8 * thread] = 1
     assert another_comes()
 
 
@@ -83,22 +89,21 @@ def another_comes():
 
 
 @several
-def test_where_nobody_comes_in_time_nobody_is_asked(monkeypatch):
-    """For a while: what wants the cores has them."""
-    numbers, times, asked = np.zeros(WORTHWHILE), np.full(SLICES, 2000), []
-    add(numbers, times)
+def test_patience():
+    """Where nobody came to a long kernel in time, threads look for work for a shorter time; later for a longer one."""
+    numbers, once = np.zeros(threads.LONG + 1), np.ones(SLICES, int)
+    add(numbers, once)
     asleep()
-    monkeypatch.setattr(threads, "_until", 0.0)
-    monkeypatch.setattr(threads, "_missed", 0)
-    monkeypatch.setattr(threads, "ALONE", 60)
-    with monkeypatch.context() as patch:
-        patch.setattr(threads, "_call_up", lambda *_: asked.append(True))
-        for _ in range(30):
-            add(numbers, times)
-    assert len(asked) == 10 and threads._until > time.monotonic()
-    assert (numbers == 31 * 2000).all()
-    monkeypatch.setattr(threads, "_until", time.monotonic())
-    assert another_comes()
+    board, workers = threads.BOARD, slice(threads.ASLEEP + 8, threads.CALL, 8)
+    board[threads.LOOKS], states = board[threads.MOST], board[workers].copy()
+    board[workers] = 0  # nobody knows that they sleep
+    for _ in range(5):
+        add(numbers, once)
+    assert board[threads.LOOKS] <= board[threads.MOST] // 32 + 2
+    board[workers] = states
+    for _ in range(1000):
+        add(numbers, np.full(SLICES, 10))
+    assert board[threads.LOOKS] > board[threads.MOST] // 4
 
 
 @several

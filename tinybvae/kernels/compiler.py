@@ -92,7 +92,7 @@ def compiled(kept_as=None, **options):
 
 
 class _Unfinished(JITCodeLibrary):
-    """A part's code, to be linked into kernels: those are optimized, and made machine code, with their parts in them."""
+    """A part's code, to be linked into kernels: these are optimized, and made machine code, with it in them."""
 
     def _optimize_final_module(self):
         pass

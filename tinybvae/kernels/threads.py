@@ -1,11 +1,13 @@
 """Kernels share their work among Python's own threads, which run beside each other while they are in compiled code.
 
 To wake a thread takes 30 microseconds, and within a step the next kernel comes sooner. So a thread that has nothing to
-do looks for work for PATIENCE, in compiled code, and then sleeps. OpenMP's never do, on a core that another program may
-be waiting for. And each thread begins with slices of its own, which its core's cache may still hold from the kernel
-before, but then takes what others have not begun: one whose core is busy elsewhere does less.
+do looks for work, and then sleeps. OpenMP's never do, on a core that another program may be waiting for. Here patience
+depends on that: it halves with each long kernel for which no other thread came in time, and grows with the others. And
+each thread begins with slices of its own, which its core's cache may still hold from the kernel before, but then takes
+what others have not begun: one whose core is busy elsewhere does less.
 """
 
+import ctypes
 import functools
 import os
 import threading
@@ -24,23 +26,22 @@ from tinybvae.kernels.compiler import compiled, jit
 
 SLICES = 16            # of a batch or an array: so many threads can share it, so many sums make a gradient of weights
 WORTHWHILE = 2 ** 14   # numbers in a kernel's arrays; with fewer it is done before another thread has begun
-PATIENCE = 100e-6      # seconds that a thread looks for work
-ALONE = .02            # seconds that one thread does without others, if they do not come
+LONG = 2 ** 20         # numbers in those of a kernel that takes longer than a thread to wake
+PATIENCE = 200e-6      # seconds that a thread looks for work, at most
 
 # What threads tell each other. First, for each slice of the job, how many threads came for it; how many came to add it
-# to another; then, each in a line of the cache of its own, what is named here, and how many slices a thread looked at.
+# to another. Then, in a line of the cache of its own, each of these: the number of the job that is OPEN, or 0; how many
+# other threads are INSIDE; how many CAME; how many JOBS there were; how many SHARERS this one has; how many FAILED; how
+# many LOOKS for work a thread takes before it sleeps, and the MOST that it may. Then a line for each thread: how many
+# slices it LOOKED at; if it is ASLEEP, or about to be; the LOCK that it waits for then. Then the CALL: the address of
+# the job's function, and its arguments.
 ADDED = SLICES
-OPEN, INSIDE, CAME, JOBS, SHARERS, FAILED, LOOKS, LOOKED = range(2 * SLICES, 2 * SLICES + 8 * 8, 8)
-# OPEN: the number of the job, or 0 if there is none; INSIDE: how many other threads are in it; JOBS: how many there
-# were; SHARERS: how many threads may share it; FAILED: how many did not end well; LOOKS: how many PATIENCE allows.
-CALL = LOOKED + SLICES * 8  # the job: the address of its function, then its arguments
-ROOM = 512
-BOARD = np.zeros(CALL + ROOM, np.intp)
+OPEN, INSIDE, CAME, JOBS, SHARERS, FAILED, LOOKS, MOST, LOOKED = range(2 * SLICES, 2 * SLICES + 9 * 8, 8)
+ASLEEP, LOCK, CALL = LOOKED + 1, LOOKED + 2, LOOKED + 8 * SLICES
+BOARD = np.zeros(CALL + 512, np.intp)
 
 ONE_AT_A_TIME = threading.RLock()  # a kernel takes all cores, so it is one at a time
-_sleeping = {}                     # {thread: the lock that it waits for}, of those that sleep
-_started = 1                       # threads, with the one that calls
-_missed, _until = 0, 0.0           # kernels for which no other thread came; until when none is asked, in seconds
+_started = 0                       # threads, with the one that calls
 _most = min(numba.config.NUMBA_NUM_THREADS, SLICES)
 
 
@@ -72,7 +73,8 @@ def parallel(function):
 
     @compiled(function, nogil=True)
     def kernel(board, threads, arguments):
-        if _post(board, body, arguments) < WORTHWHILE:
+        size = _post(board, body, arguments)
+        if size < WORTHWHILE:
             threads = 1
         for s in range(SLICES):
             board[s] = board[ADDED + s] = 0
@@ -80,40 +82,32 @@ def parallel(function):
             board[LOOKED + 8 * thread] = 0
         board[SHARERS], board[CAME], board[FAILED] = threads, 0, 0
         board[JOBS] += 1
-        _add(board, OPEN, board[JOBS])
+        _swap(board, OPEN, board[JOBS])
+        for thread in range(1, threads):
+            _wake(board, thread)
         failed = _call(board, 0)
-        _add(board, OPEN, -board[JOBS])
+        _swap(board, OPEN, 0)
         looks = board[LOOKS]
         while _look(board, INSIDE) > 0:  # somebody writes into the arrays
             looks -= 1
             if looks < 0:
-                _sleep(NAP)
-        return _look(board, CAME), _look(board, FAILED) + failed
+                _swap(board, ASLEEP, 1)
+                if _look(board, INSIDE) > 0 or _swap(board, ASLEEP, 0) == 0:  # who leaves last wakes this thread
+                    _acquire(board[LOCK], 1)
+        if threads > 1 and size > LONG:
+            more = min(board[LOOKS] + board[MOST] // 64, board[MOST])
+            board[LOOKS] = more if board[CAME] > 0 else board[LOOKS] // 2 + 1
+        return board[FAILED] + failed
 
     @functools.wraps(function)
     def run(*arguments):
         with ONE_AT_A_TIME:
-            start = time.monotonic()
-            threads = num_threads() if start > _until else 1
-            if threads > 1 and (threads > _started or _sleeping):
-                _call_up(threads, arguments)
-            came, failed = kernel(BOARD, threads, arguments)
-            if threads > 1:
-                _note(came, time.monotonic() - start)
-            if failed:
+            threads = num_threads()
+            if threads > 1 and threads > _started:
+                _start(threads)
+            if kernel(BOARD, threads, arguments):
                 raise MemoryError("too little memory for what a kernel works with")
     return run
-
-
-def _note(came, seconds):
-    """Ten kernels in a row for which no thread came in time: another program has the cores, so leave them to it.
-
-    For some time: who looks for work there in vain is in its way, and in his own.
-    """
-    global _missed, _until
-    _missed = 0 if came else _missed + (seconds > 3e-4)  # in which a thread is awake
-    if _missed == 10:
-        _missed, _until = 0, time.monotonic() + ALONE
 
 
 def alone(function):
@@ -175,55 +169,58 @@ def add_up(work, slices, s):
         s, step = first, 2 * step
 
 
+@jit
+def _wake(board, thread):
+    if _look(board, ASLEEP + 8 * thread) > 0 and _swap(board, ASLEEP + 8 * thread, 0) > 0:
+        _release(board[LOCK + 8 * thread])
+
+
 @compiled(nogil=True)
 def _help(board, thread, looks):
-    """Do this thread's share of each job, until there was none for so many looks."""
+    """Do this thread's share of each job; sleep when there was none for so many looks, or, without LOOKS, return."""
     done = 0
-    while looks > 0:
+    while True:
         looks -= 1
+        if looks == 0:
+            _swap(board, ASLEEP + 8 * thread, 1)  # whoever has a job from now on wakes this thread
         if _look(board, OPEN) > done:
             _add(board, INSIDE, 1)  # from here on the job that is open stays, and so do its arrays
             done = max(done, _look(board, OPEN))
             if _look(board, OPEN) > 0 and thread < board[SHARERS]:
                 _add(board, CAME, 1)
                 _add(board, FAILED, _call(board, thread))
-            _add(board, INSIDE, -1)
+            if _add(board, INSIDE, -1) == 1:
+                _wake(board, 0)
+            looks = min(looks, 1) * board[LOOKS]
+        if looks == 0:
+            if board[LOOKS] == 0:
+                return
+            _acquire(board[LOCK + 8 * thread], 1)
             looks = board[LOOKS]
 
 
-def _call_up(threads, arguments):
-    """Start those of so many threads that are not there, and wake those that sleep, if these arguments need them."""
+def _start(threads):
+    """Start those of so many threads that are not there."""
     global _started
-    if sum(array.size for array in arguments if isinstance(array, np.ndarray)) < WORTHWHILE:
-        return
     if BOARD[LOOKS] == 0:
         _help(BOARD, 0, 1)  # compiles it
         start = time.perf_counter()
         _help(BOARD, 0, 10 ** 6)
-        BOARD[LOOKS] = PATIENCE / (time.perf_counter() - start) * 10 ** 6
+        BOARD[LOOKS] = BOARD[MOST] = PATIENCE / (time.perf_counter() - start) * 10 ** 6
+        BOARD[ASLEEP] = 0
     for thread in range(_started, threads):
-        threading.Thread(target=_work, args=(thread,), name="tinybvae", daemon=True).start()
+        BOARD[LOCK + 8 * thread] = lock = ctypes.pythonapi.PyThread_allocate_lock()
+        ctypes.pythonapi.PyThread_acquire_lock(ctypes.c_void_p(lock), 1)
+        if thread:
+            threading.Thread(target=_help, args=(BOARD, thread, 1), name="tinybvae", daemon=True).start()
         _started = thread + 1
-    for thread in [thread for thread in _sleeping if thread < threads]:
-        _sleeping.pop(thread).release()
-
-
-def _work(thread):
-    wake = threading.Lock()
-    wake.acquire()
-    while True:
-        _help(BOARD, thread, BOARD[LOOKS])
-        _sleeping[thread] = wake
-        _help(BOARD, thread, 1)  # a job may have come before anybody knew that it was to be called
-        wake.acquire()
 
 
 def _after_fork():
     """In the child the lock is free, and no other thread came along."""
     global _started
     ONE_AT_A_TIME.release()
-    _sleeping.clear()
-    BOARD[:], _started = 0, 1
+    BOARD[:], _started = 0, 0
 
 
 if hasattr(os, "register_at_fork"):
@@ -232,9 +229,9 @@ if hasattr(os, "register_at_fork"):
 
 # What Numba has no words for.
 
-_sleep, NAP = types.ExternalFunction("usleep", types.int32(types.uint32)), 50  # µs
-if os.name == "nt":
-    _sleep, NAP = types.ExternalFunction("Sleep", types.void(types.uint32)), 1  # ms
+_acquire = types.ExternalFunction("PyThread_acquire_lock", types.int32(types.intp, types.int32))
+_release = types.ExternalFunction("PyThread_release_lock", types.void(types.intp))
+ctypes.pythonapi.PyThread_allocate_lock.restype = ctypes.c_void_p
 
 _ADDRESS, _CODE = ir.IntType(8).as_pointer(), ir.IntType(32)
 _JOB = ir.FunctionType(_CODE, [_ADDRESS, ir.IntType(types.intp.bitwidth)])  # where its arguments are, and the thread
@@ -248,13 +245,18 @@ def _place(context, builder, board_type, board, i, kind=None):
     return builder.bitcast(place, kind.as_pointer()) if kind else place
 
 
-@intrinsic
-def _add(typing, board, i, number):
-    """Add a number to board[i], in one step that no other thread can come between. Returns what was there."""
-    def generate(context, builder, signature, arguments):
-        *place, number = arguments
-        return builder.atomic_rmw("add", _place(context, builder, board, *place), number, "seq_cst")
-    return types.intp(board, types.intp, types.intp), generate
+def _in_one_step(operation):
+    """A change of board[i] by a number that no other thread can come between. Returns what was there."""
+    @intrinsic
+    def change(typing, board, i, number):
+        def generate(context, builder, signature, arguments):
+            *place, number = arguments
+            return builder.atomic_rmw(operation, _place(context, builder, board, *place), number, "seq_cst")
+        return types.intp(board, types.intp, types.intp), generate
+    return change
+
+
+_add, _swap = _in_one_step("add"), _in_one_step("xchg")
 
 
 @intrinsic
