@@ -47,35 +47,33 @@ class Arrays(dict):
 
 
 class Joined(Arrays):
-    """Arrays that lie in one, `flat` (n,), one after the other."""
+    """Arrays that lie in one, `flat` (n,), one after the other, as fields of a record of one dtype of numbers."""
 
-    def __init__(self, flat, places):
-        super().__init__({name: flat[place].reshape(shape) for name, place, shape in places})
-        self.flat, self.places = flat, places
+    def __init__(self, fields):
+        record = empty((), fields)
+        super().__init__({name: record[name] for name in fields.names})
+        self.fields, self.flat = fields, record.reshape(1).view(fields[0].base)
 
     @classmethod
     def of(cls, arrays):
         """A copy of these arrays."""
-        ends = np.cumsum([array.size for array in arrays.values()]).tolist()
-        places = [(name, slice(end - array.size, end), array.shape) for end, (name, array) in zip(ends, arrays.items())]
-        return cls(np.concatenate([array.reshape(-1) for array in arrays.values()]), places)
-
-    def empty_like(self):
-        return Joined(empty(self.flat.shape, self.flat.dtype), self.places)
+        joined = cls(np.dtype([(name, array.dtype, array.shape) for name, array in arrays.items()]))
+        joined.update(arrays)
+        return joined
 
 
 def zeros_like(arrays):
     """Zeros of the same names, shapes and dtypes; joined, if these are."""
     if not isinstance(arrays, Joined):
         return Arrays({name: np.zeros_like(array) for name, array in arrays.items()})
-    zeros = arrays.empty_like()
+    zeros = Joined(arrays.fields)
     zeros.flat[:] = 0
     return zeros
 
 
 def flat(*dicts):
     """The array in which each of them lies, if all are joined, and alike; else None."""
-    if all(isinstance(arrays, Joined) and arrays.places is dicts[0].places for arrays in dicts):
+    if all(isinstance(arrays, Joined) and arrays.fields is dicts[0].fields for arrays in dicts):
         return [arrays.flat for arrays in dicts]
 
 

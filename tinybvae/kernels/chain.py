@@ -72,10 +72,12 @@ class Chain:
     def join(self):
         """Move the parameters of all layers into one array, over which an optimizer passes at once; so later gradients.
 
-        Only if all that have some are of ours: one of your own may know its arrays by other names, too.
+        Only if all that have some are of ours: one of your own may know its arrays by other names, too. And of one
+        dtype.
         """
         layers = {name: layer for name, layer in self.leaves().items() if layer.parameters}
-        if layers and all(_role(layer) == "product" for layer in layers.values()):
+        own, dtypes = map(_role, layers.values()), {array.dtype for array in self.parameters.values()}
+        if {*own} == {"product"} and len(dtypes) == 1:
             arrays = Joined.of(self.parameters)
             self._joined = {"parameters": arrays}
             for name, layer in layers.items():
@@ -86,7 +88,7 @@ class Chain:
     def renew_gradients(self):
         """Before a backward pass: those of the pass before stay as they are, for whoever holds them."""
         if self._places:
-            gradients = self._joined["gradients"] = self._joined["parameters"].empty_like()
+            gradients = self._joined["gradients"] = Joined(self._joined["parameters"].fields)
             for layer, p, name in self._places:
                 dict.__setitem__(layer.gradients, p, gradients[name])
 

@@ -20,16 +20,6 @@ def _columns_first(w):
     return w.transpose(1, 0, 2, 3).reshape(-1, w.shape[3])
 
 
-def _taps(w):
-    """(4, 4, C, O) -> (4, 4·C, O): 2×2 taps, and for each 4·C channels, in the order of `winograd`."""
-    return _pairs(w).reshape(4, -1, w.shape[3])
-
-
-def _pairs(w):
-    """w (4, 4, C, O), rows p = 2a + e and columns q = 2b + f, from the order (a, e, b, f) to (a, b, e, f), or back."""
-    return w.reshape(2, 2, 2, 2, *w.shape[2:]).transpose(0, 2, 1, 3, 4, 5)
-
-
 def _repeated(bias, times, channels, dtype):
     """(times · channels,)"""
     repeated = np.zeros((times, channels), dtype)
@@ -46,7 +36,7 @@ def conv2d(big, w, bias=0):
     rows = np.ascontiguousarray(big).reshape(N, H2, W2 * C)
     if _is_fast(H, W, C, O, big.dtype):
         small = empty((N, H, W, O), big.dtype)
-        winograd.conv2d(rows, _taps(w), bias, small.reshape(N * H, W, O), fusion.take(small, N * H))
+        winograd.conv2d(rows, np.ascontiguousarray(w), bias, small.reshape(N * H, W, O), fusion.take(small, N * H))
         return small
     w = whole_vectors(_columns_first(w))
     small = empty((N, H, whole_tiles(W), w.shape[1]), big.dtype)
@@ -64,7 +54,7 @@ def conv2d_transpose(small, w, bias=0):
     then = fusion.take(big, N * 2 * H)
     if _is_fast(H, W, C, O, small.dtype):
         small = np.ascontiguousarray(small).reshape(N * H, W, O)
-        winograd.conv2d_transpose(small, np.ascontiguousarray(_taps(w).swapaxes(1, 2)), bias, big, then)
+        winograd.conv2d_transpose(small, np.ascontiguousarray(w), bias, big, then)
     else:
         small = with_zeros(small, (N, H, whole_tiles(W), O))
         im2col.conv2d_transpose(small, whole_vectors(w.reshape(-1, O).T), bias, big, C, then)
@@ -81,9 +71,10 @@ def conv2d_weight(big, small):
         w[...] = 0
         return w
     if _is_fast(H, W, C, O, small.dtype):
-        slices = empty((min(SLICES, winograd.blocks(N, H, W)[1]), whole_tiles(4), 4 * C * O), big.dtype)
-        winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), slices)
-        w.reshape(2, 2, 2, 2, C, O)[...] = _pairs(slices[0, :4].reshape(4, 4, C, O))
+        slices = empty((min(SLICES, winograd.blocks(N, H, W)[1]), whole_tiles(4), 2, 2, C, O), big.dtype)
+        winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O),
+                               slices.reshape(*slices.shape[:2], -1))
+        w.reshape(2, 2, 2, 2, C, O).swapaxes(1, 2)[...] = slices[0, :4].reshape(2, 2, 2, 2, C, O)
         return w
     small = whole_vectors(small)
     slices = empty((SLICES, 16 * C, small.shape[3]), big.dtype)

@@ -5,11 +5,11 @@ import math
 import mmap
 import os
 import time
-import weakref
 from collections import deque
 
 import numpy as np
 
+SMALL = 2 ** 17  # bytes: for less, malloc has some that was used before, too
 AGE = 10.0  # seconds, longer than a training step: `empty` gives back, as often, what nobody has asked for since then
 HUGE = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux: pages of 2 MiB, for which the processor looks up less
 PRIVATE = mmap.ACCESS_COPY if os.name == "posix" else mmap.ACCESS_DEFAULT  # a forked process gets a copy
@@ -21,41 +21,33 @@ except (AttributeError, OSError, TypeError):  # another system's library
         pass
 
 _free = {}  # bytes: deque of (since when, buffer), the oldest first
-_lent = {}  # of loans, by their id: they have to be there when their arrays are gone
 _checked = _now = 0.0  # seconds
+
+
+class _Loan(np.ndarray):
+    """The bytes of a buffer, which comes back when nobody holds them any more, nor a view of them."""
+
+    def __del__(self, free=_free):
+        free[self.size].append((_now, self.base))
 
 
 def empty(shape, dtype):
     """np.empty, in the memory of an earlier such array that nobody holds any more, nor a view of it."""
     global _checked, _now
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < SMALL:
+        return np.empty(shape, dtype)
     _now = time.monotonic()
     if _now - _checked >= AGE:
         release(AGE)
         _checked = _now
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    free = _free.setdefault(size, deque())
     try:
-        _, buffer = free.pop()
+        _, buffer = _free.setdefault(size, deque()).pop()
     except IndexError:
-        buffer = mmap.mmap(-1, size or 1, access=PRIVATE)  # of whole pages
+        buffer = mmap.mmap(-1, size, access=PRIVATE)  # of whole pages
         if HUGE and len(buffer) >= 2 ** 21:
             buffer.madvise(HUGE)
-    array = np.ndarray(shape, dtype, buffer)  # not an array's view: so each view of it holds on to `array` itself
-    loan = _Loan(array, _back)
-    loan.free, loan.buffer = free, buffer
-    _lent[id(loan)] = loan
-    return array
-
-
-class _Loan(weakref.ref):
-    """Tells when an array is gone: as weakref.finalize, in half the time."""
-
-    __slots__ = "free", "buffer"
-
-
-def _back(loan):
-    del _lent[id(loan)]
-    loan.free.append((_now, loan.buffer))
+    return np.ndarray(shape, dtype, _Loan(size, np.uint8, buffer))
 
 
 def release(age=0.0):

@@ -197,19 +197,30 @@ def _gather_rows(big, first, last, padded, C, patches):
 
 
 @jit
-def _squares_of_w(taps):
-    """(25, …) of w's taps (4, …). Each thread makes its own: to fetch them from another's core would take longer."""
-    squares = np.empty((len(TAPS), taps[0].size), taps.dtype)
-    gemm(TAPS.astype(taps.dtype), taps.reshape(4, -1), squares, 25, 4, False)
-    return squares.reshape(-1, *taps.shape[1:])
+def _squares_of_w(w, turned):
+    """(25, 4·C, O), or (25, O, 4·C), of w (4, 4, C, O).
+
+    Each thread makes its own: to fetch them from another's core would take longer.
+    """
+    C, O = w.shape[2:]
+    taps = np.empty((4, 4 * C * O), w.dtype)
+    for p in range(4):
+        for q in range(4):
+            for c in range(C):
+                k = p % 2 * 2 * C + q % 2 * C + c
+                for o in range(O):
+                    taps[p // 2 * 2 + q // 2, 4 * C * o + k if turned else O * k + o] = w[p, q, c, o]
+    squares = np.empty((len(TAPS), taps.shape[1]), w.dtype)
+    gemm(TAPS.astype(w.dtype), taps, squares, 25, 4, False)
+    return squares.reshape(-1, O, 4 * C) if turned else squares.reshape(-1, 4 * C, O)
 
 
 @parallel
-def conv2d(work, big, taps, bias, small, then):
-    """small (N·H, W, O) from big (N, 2H, 2W·C), w's taps (4, 4·C, O) and bias (O,); then what `fusion` says."""
+def conv2d(work, big, w, bias, small, then):
+    """small (N·H, W, O) from big (N, 2H, 2W·C), w (4, 4, C, O) and bias (O,); then what `fusion` says."""
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 4
-    K, O = taps.shape[1:]
-    rows, w = max(1, CELLS // columns), _squares_of_w(taps)
+    rows, w = max(1, CELLS // columns), _squares_of_w(w, False)
+    K, O = w.shape[1:]
     s = next_slice(work)
     while s >= 0:
         padded = blank(big, K // 4)
@@ -255,11 +266,11 @@ def _bias_alone(big, bias, small, start, stop):
 
 
 @parallel
-def conv2d_transpose(work, small, taps, bias, big, then):
-    """big (N, 2H, 2W·C) from small (N·H, W, O), w's taps, transposed (4, O, 4·C), and bias (2W·C,); then the same."""
+def conv2d_transpose(work, small, w, bias, big, then):
+    """big (N, 2H, 2W·C) from small (N·H, W, O), w (4, 4, C, O) and bias (2W·C,); then the same."""
     N, H, columns = len(big), big.shape[1] // 2, small.shape[1] // 4
-    O, K = taps.shape[1:]
-    rows, w = max(1, CELLS // columns), _squares_of_w(taps)
+    rows, w = max(1, CELLS // columns), _squares_of_w(w, True)
+    O, K = w.shape[1:]
     s = next_slice(work)
     while s >= 0:
         padded = blank(big, K // 4)
