@@ -34,15 +34,13 @@ def conv2d(big, w, bias=0):
     require_fit(big, w, w.shape == (4, 4, C, O) and H2 % 2 == W2 % 2 == 0)
     bias = _repeated(bias, 1, O, w.dtype)
     rows = np.ascontiguousarray(big).reshape(N, H2, W2 * C)
+    small = empty((N, H, W, O), big.dtype)
+    then = fusion.take(small, N * H)
     if _is_fast(H, W, C, O, big.dtype):
-        small = empty((N, H, W, O), big.dtype)
-        winograd.conv2d(rows, np.ascontiguousarray(w), bias, small.reshape(N * H, W, O), fusion.take(small, N * H))
-        return small
-    w = whole_vectors(_columns_first(w))
-    small = empty((N, H, whole_tiles(W), w.shape[1]), big.dtype)
-    whole = small.shape == (N, H, W, O)
-    im2col.conv2d(rows, w, bias, small, fusion.take(small, N * H) if whole else fusion.nothing(small))
-    return small if whole else np.ascontiguousarray(small[:, :, :W, :O])
+        winograd.conv2d(rows, np.ascontiguousarray(w), bias, small.reshape(N * H, W, O), then)
+    else:
+        im2col.conv2d(rows, whole_vectors(_columns_first(w)), bias, small, then)
+    return small
 
 
 def conv2d_transpose(small, w, bias=0):

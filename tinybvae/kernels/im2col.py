@@ -83,23 +83,22 @@ def _fill(strip, padded, i, C):
 
 @parallel
 def conv2d(work, big, w, bias, small, then):
-    """small (N, H, W in whole tiles, O in whole vectors) from big (N, 2H, 2W·C), w (16·C, O) and bias (O,).
-
-    Then what `fusion` says, if no side was rounded up.
-    """
-    N, H, K = len(big), big.shape[1] // 2, len(w)
+    """small (N, H, W, O) from big (N, 2H, 2W·C), w (16·C, O in whole vectors) and bias (O,); then what `fusion` says."""
+    (N, H, W, O), K = small.shape, len(w)
     C = K // 16
-    W = big.shape[2] // (2 * C)
     s = next_slice(work)
     while s >= 0:
-        padded = blank(big, C)
+        padded, products = blank(big, C), np.empty((whole_tiles(W), w.shape[1]), w.dtype)
         strip, patches = _windows(W, C, w.dtype)
         for n in indices(N, s):
             pad(big[n], padded, C)
             for i in range(H):
                 _fill(strip, padded, i, C)
-                gemm(patches, w, small[n, i], W, K, False)
-                add_bias(small[n, i], bias, W)
+                gemm(patches, w, products, W, K, False)
+                for j in range(W):
+                    pixel, sums = small[n, i, j], products[j]
+                    for o in range(O):
+                        pixel[o] = sums[o] + bias[o]
                 finish(small[n, i].reshape(1, -1), then, H * n + i, s)
         s = next_slice(work)
 

@@ -234,8 +234,8 @@ def conv2d(work, big, w, bias, small, then):
             add_bias(squares[6], bias, (last - first) * columns)  # at t = 1, twice: added to all pixels
             for row in range(first, last):
                 collect(squares, (row - first) * columns, small, row)
-            _bias_alone(big, bias, small, 4 * first, 4 * last)
-            finish(small[4 * first:4 * last].reshape(-1, small.shape[1] * O), then, 4 * first, s)
+                _bias_alone(big, bias, small, 4 * row)
+                finish(small[4 * row:4 * row + 4].reshape(4, -1), then, 4 * row, s)
         s = next_slice(work)
 
 
@@ -250,14 +250,14 @@ def _any(rows):
 
 
 @jit
-def _bias_alone(big, bias, small, start, stop):
-    """In rows start … stop − 1 of small, exactly the bias for a pixel that looks at zeros only.
+def _bias_alone(big, bias, small, start):
+    """In four rows of small, from `start` on, exactly the bias for a pixel that looks at zeros only.
 
     A sum of products would differ by a rounding error, and in a new model, whose biases are zero, each black pixel
     would lie on one side or the other of the ReLU's kink.
     """
     H, C = big.shape[1] // 2, big.shape[2] // (2 * small.shape[1])
-    for y in range(start, stop):
+    for y in range(start, start + 4):
         n, i = divmod(y, H)
         for j in range(small.shape[1]):
             if not _any(big[n, max(2 * i - 1, 0):2 * i + 3, max(2 * j - 1, 0) * C:(2 * j + 3) * C]):
