@@ -58,8 +58,9 @@ def test_a_page_is_enough_for_any_function_of_the_course():
                 assert node.end_lineno - node.lineno + 1 < 45, node.name
 
 
-def test_threads_and_slices_are_the_kernels_own():
+def test_threads_slices_and_parts_are_the_kernels_own():
+    """A part, called from Python, is Python: it would be slow, and nobody would see why."""
     for path in PACKAGE.rglob("*.py"):
         if path.parent.name != "kernels":
             text = path.read_text(encoding="utf-8")
-            assert not any(word in text for word in ("next_slice", "SLICES", "@parallel")), path
+            assert not any(word in text for word in ("next_slice", "SLICES", "@parallel", "@jit")), path

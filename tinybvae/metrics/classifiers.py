@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinybvae.kernels.compiler import jit
+from tinybvae.kernels.compiler import compiled
 from tinybvae.layers import Linear
 from tinybvae.optimizers import Adam
 
@@ -98,7 +98,7 @@ def random_forest(x, bins, labels, rng, trees=10):
     return importance / max(importance.sum(), 1e-12), (votes.argmax(axis=1) == labels)[train:]
 
 
-@jit
+@compiled()
 def _best_cut(x, labels, train, seen, counts, bins, n_log_n):
     """Of a node with samples `train` (n,): the gain of the best cut of latents `seen`, or 0; its latent; and the cut.
 
