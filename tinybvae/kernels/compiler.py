@@ -85,7 +85,7 @@ def compiled(kept_as=None, **options):
         try:
             kernel._cache = _Cache(known)
         except RuntimeError:  # Numba's "no locator available"
-            _warn("no folder to keep compiled kernels in: this process compiles its own, in about 20 seconds "
+            _warn("no folder to keep compiled kernels in: this process compiles its own, in about 15 seconds "
                   "(set NUMBA_CACHE_DIR to a folder that can be written to)")
         return kernel
     return decorate
