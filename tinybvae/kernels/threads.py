@@ -185,10 +185,11 @@ def _help(board, thread, looks):
             _swap(board, ASLEEP + 8 * thread, 1)  # whoever has a job from now on wakes this thread
         if _look(board, OPEN) > done:
             _add(board, INSIDE, 1)  # from here on the job that is open stays, and so do its arrays
-            done = max(done, _look(board, OPEN))
-            if _look(board, OPEN) > 0 and thread < board[SHARERS]:
+            job = _look(board, OPEN)
+            if job > 0 and thread < board[SHARERS]:
                 _add(board, CAME, 1)
                 _add(board, FAILED, _call(board, thread))
+            done = max(done, job)
             if _add(board, INSIDE, -1) == 1:
                 _wake(board, 0)
             looks = min(looks, 1) * board[LOOKS]
