@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numba
@@ -48,16 +49,23 @@ def test_each_slice_once(size):
         assert (numbers == np.concatenate([np.full(len(part(numbers, s)), times[s]) for s in range(SLICES)])).all()
 
 
-def sleeping():
-    """How many threads do."""
-    return threads.BOARD[threads.ASLEEP:threads.CALL:8].sum()
+ASLEEP = threads.BOARD[threads.ASLEEP + 8:threads.CALL:8]  # of each thread but the one that calls, whether it is
+
+
+@contextmanager
+def unseen():
+    """Meanwhile nobody knows that they sleep."""
+    before = ASLEEP.copy()
+    ASLEEP[:] = 0
+    yield
+    ASLEEP[:] = before
 
 
 def asleep():
     """Wait until all other threads sleep, at most 10 seconds."""
     for _ in range(1000):
         time.sleep(.01)
-        if sleeping() == threads.num_threads() - 1:
+        if ASLEEP.sum() == threads.num_threads() - 1:
             return
     raise AssertionError("they never do")
 
@@ -71,12 +79,9 @@ def test_a_thread_that_does_not_come():
     before = time.process_time()
     time.sleep(.3)
     assert time.process_time() - before < .1  # seconds of all threads
-    for thread in range(1, threads.num_threads()):
-        threads.BOARD[threads.ASLEEP + 8 * thread] = 0  # nobody knows that it sleeps
-    add(numbers, once)
-    assert (numbers == 2).all() and not threads.BOARD[threads.CAME]
-    for thread in range(1, threads.num_threads()):
-        threads.BOARD[threads.ASLEEP + 8 * thread] = 1
+    with unseen():
+        add(numbers, once)
+        assert (numbers == 2).all() and not threads.BOARD[threads.CAME]
     assert another_comes()
 
 
@@ -94,20 +99,19 @@ def test_patience():
     numbers, once = np.zeros(threads.LONG + 1), np.ones(SLICES, int)
     add(numbers, once)
     asleep()
-    board, workers = threads.BOARD, slice(threads.ASLEEP + 8, threads.CALL, 8)
-    board[threads.LOOKS], states = board[threads.MOST], board[workers].copy()
-    board[workers] = 0  # nobody knows that they sleep
-    for _ in range(5):
-        add(numbers, once)
-    assert board[threads.LOOKS] <= board[threads.MOST] // 32 + 2
-    board[workers] = states
+    board = threads.BOARD
+    board[threads.LOOKS] = board[threads.MOST]
+    with unseen():
+        for _ in range(5):
+            add(numbers, once)
+        assert board[threads.LOOKS] <= board[threads.MOST] // 32 + 2
     for _ in range(1000):
         add(numbers, np.full(SLICES, 10))
     assert board[threads.LOOKS] > board[threads.MOST] // 4
 
 
 @several
-def test_who_is_in_a_kernel_is_waited_for(monkeypatch):
+def test_who_is_in_a_kernel_is_waited_for():
     """However long: else arrays would change that have been returned, or are somebody else's by then."""
     numbers, times = np.zeros(WORTHWHILE), np.full(SLICES, 2000)
     add(numbers, times)

@@ -76,8 +76,8 @@ class Chain:
         dtype.
         """
         layers = {name: layer for name, layer in self.leaves().items() if layer.parameters}
-        own, dtypes = map(_role, layers.values()), {array.dtype for array in self.parameters.values()}
-        if {*own} == {"product"} and len(dtypes) == 1:
+        roles, dtypes = {*map(_role, layers.values())}, {array.dtype for array in self.parameters.values()}
+        if roles == {"product"} and len(dtypes) == 1:
             arrays = Joined.of(self.parameters)
             self._joined = {"parameters": arrays}
             for name, layer in layers.items():

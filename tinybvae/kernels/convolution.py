@@ -69,9 +69,8 @@ def conv2d_weight(big, small):
         w[...] = 0
         return w
     if _is_fast(H, W, C, O, small.dtype):
-        slices = empty((min(SLICES, winograd.blocks(N, H, W)[1]), whole_tiles(4), 2, 2, C, O), big.dtype)
-        winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O),
-                               slices.reshape(*slices.shape[:2], -1))
+        slices = empty((min(SLICES, winograd.blocks(N, H, W)[1]), whole_tiles(4), 4 * C * O), big.dtype)
+        winograd.conv2d_weight(rows, np.ascontiguousarray(small).reshape(N * H, W, O), slices)
         w.reshape(2, 2, 2, 2, C, O).swapaxes(1, 2)[...] = slices[0, :4].reshape(2, 2, 2, 2, C, O)
         return w
     small = whole_vectors(small)

@@ -41,18 +41,15 @@ def pad(image, padded, C):
 def crop(padded, bias, image, C, then, first, s):
     """Copy it back, and add a bias to each row (2W·C,); then what `fusion` says, of rows from `first` on."""
     for y in range(len(image)):
-        source, target = padded[y + 1, C:], image[y]
-        for k in range(len(bias)):
-            target[k] = source[k] + bias[k]
+        add_bias(padded[y + 1, C:], bias, image[y])
         finish(image[y:y + 1], then, first + y, s)
 
 
 @jit
-def add_bias(pixels, bias, count):
-    """pixels[:count] (W, O) += bias (O,)"""
-    for j in range(count):
-        for o in range(len(bias)):
-            pixels[j, o] += bias[o]
+def add_bias(source, bias, target):
+    """target (n,) = source + bias"""
+    for k in range(len(bias)):
+        target[k] = source[k] + bias[k]
 
 
 @jit
@@ -84,7 +81,7 @@ def _fill(strip, padded, i, C):
 @parallel
 def conv2d(work, big, w, bias, small, then):
     """small (N, H, W, O) from big (N, 2H, 2W·C), w (16·C, O in whole vectors) and bias (O,); then what `fusion` says."""
-    (N, H, W, O), K = small.shape, len(w)
+    (N, H, W), K = small.shape[:3], len(w)
     C = K // 16
     s = next_slice(work)
     while s >= 0:
@@ -96,9 +93,7 @@ def conv2d(work, big, w, bias, small, then):
                 _fill(strip, padded, i, C)
                 gemm(patches, w, products, W, K, False)
                 for j in range(W):
-                    pixel, sums = small[n, i, j], products[j]
-                    for o in range(O):
-                        pixel[o] = sums[o] + bias[o]
+                    add_bias(products[j], bias, small[n, i, j])
                 finish(small[n, i].reshape(1, -1), then, H * n + i, s)
         s = next_slice(work)
 

@@ -231,7 +231,8 @@ def conv2d(work, big, w, bias, small, then):
             _gather_rows(big, first, last, padded, K // 4, patches)
             for r in range(25):
                 gemm(patches[r], w[r], squares[r], (last - first) * columns, K, False)
-            add_bias(squares[6], bias, (last - first) * columns)  # at t = 1, twice: added to all pixels
+            for cell in squares[6, :(last - first) * columns]:
+                add_bias(cell, bias, cell)  # at t = 1, twice: added to all pixels
             for row in range(first, last):
                 collect(squares, (row - first) * columns, small, row)
                 _bias_alone(big, bias, small, 4 * row)
@@ -261,8 +262,8 @@ def _bias_alone(big, bias, small, start):
         n, i = divmod(y, H)
         for j in range(small.shape[1]):
             if not _any(big[n, max(2 * i - 1, 0):2 * i + 3, max(2 * j - 1, 0) * C:(2 * j + 3) * C]):
-                small[y, j] = 0
-                add_bias(small[y, j:j + 1], bias, 1)
+                for o in range(len(bias)):
+                    small[y, j, o] = bias[o]
 
 
 @parallel
