@@ -32,7 +32,7 @@ from tinybvae.metrics import NAMES
 from tinybvae.report import describe, figures
 from tinybvae.report.page import used
 from tinybvae.runs.checkpoint import before, newest_of
-from tinybvae.runs.commandline import Parser, as_text, path, progress, say, schedule_or_0, seed, thread_count
+from tinybvae.runs.commandline import Parser, as_text, path, progress, say, schedule_or_0, thread_count, whole
 from tinybvae.runs.folder import opened, require_batch, score_if_due
 from tinybvae.runs.locks import locked
 from tinybvae.runs.settings import (OBJECTIVES, PRESETS, add_settings, as_json, configure, given_settings, objective_of,
@@ -88,7 +88,7 @@ def add_grid(parser):
     parser.add_argument("--strengths", nargs="+", type=schedule_or_0, help="of the KL: beta, or gamma with capacity")
     parser.add_argument("--capacities", nargs="+", type=schedule_or_0, help="C, in nats, numbers or schedules")
     parser.add_argument("--presets", nargs="+", choices=PRESETS)
-    parser.add_argument("--seeds", nargs="+", type=seed, default=[0])
+    parser.add_argument("--seeds", nargs="+", type=whole, default=[0])
     add_settings(parser, without=("objective", "gamma", "capacity", "beta", "seed"))
     parser.add_argument("--out", type=path, default="runs/sweep", metavar="FOLDER", help="(default: %(default)s)")
     parser.add_argument("--threads", type=thread_count, default=1, help="of a run (default: 1, which wastes the least)")

@@ -18,8 +18,8 @@ def small_run(optimizer=tb.Adam, **model):
     images, noise = run.rng.integers(0, 2, (4, 16, 16, 1)), run.rng.standard_normal((4, 3))
     losses = model.loss_and_gradients(images, noise, tb.beta_objective(), 0)
     run.optimizer.update(model.gradients)
-    run.history.append([0, *losses[:3], 0.0, *losses.kl_per_latent.tolist(), 3, *(0 for relu in model.relus)])
-    run.step = 1
+    run.history.append([0, *losses[:3], 0.0, *losses.kl_per_latent.tolist(), 3, *(0 for relu in model.relus), 4., 0.])
+    run.step, run.price = 1, 4.0
     run.scores.append({"step": 1, "mig": .25})
     return run
 
@@ -35,7 +35,8 @@ def test_everything_comes_back(tmp_path, options):
     for moment, arrays in run.optimizer.moments.items():
         assert all((array == back.optimizer.moments[moment][name]).all() for name, array in arrays.items())
     assert type(back.optimizer) is type(run.optimizer) and back.optimizer.settings == run.optimizer.settings
-    assert (back.optimizer.t, back.step, back.history, back.settings) == (1, 1, run.history, {"seed": 4})
+    assert (back.optimizer.t, back.step, back.price, back.history) == (1, 1, 4, run.history)
+    assert back.settings == {"seed": 4}
     assert back.scores == [{"step": 1, "mig": .25}]
     assert {options.get("negative_slope", 0)} == {back.model.negative_slope} == {
         relu.negative_slope for relu in back.model.relus.values()}

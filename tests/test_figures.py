@@ -133,42 +133,52 @@ def test_codes_show_each_latent_in_a_row(monkeypatch):
     assert len(figure.axes) == 3 and not figure.get_suptitle()  # a heat map, a traversal, and the colours' bar
 
 
-COLUMNS = ["step", "total", "reconstruction", "kl", "capacity", "kl_z0", "kl_z1", "used", "off_encoder.conv1"]
+COLUMNS = ["step", "total", "reconstruction", "kl", "capacity", "kl_z0", "kl_z1", "used", "off_encoder.conv1", "price",
+           "new_encoder"]
 
 
 @pytest.fixture
 def axes(monkeypatch):
-    """What `curves` draws: three axes."""
+    """What `curves` draws: four axes."""
     monkeypatch.setattr(figures, "png", lambda figure: figure.axes)
     return lambda history: figures.curves(history, COLUMNS, [1, 0], ["z1\n2 nats"], {"encoder.conv1": 32})
 
 
 @pytest.mark.parametrize("capacity, lines", [(0.0, 1), (np.nan, 0)])
 def test_curves_show_a_capacity_if_there_is_one(axes, capacity, lines):
-    row = [9., 8., 3., capacity, 1., 2., 2, 8]
+    row = [9., 8., 3., capacity, 1., 2., 2, 8, 5., 0]
     assert len(axes([[0, *row], [10, *row]])[1].lines) == lines
 
 
 def test_many_latents_leave_room_for_their_curves(monkeypatch):
     monkeypatch.setattr(figures, "png", lambda figure: figure.axes)
-    D, columns = 40, ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(40)), "off_a"]
-    history = [[step, 9., 8., D, np.nan, *np.ones(D), 0] for step in (0, 10)]
+    D, columns = 40, ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(40)), "off_a",
+                   "price", "new_encoder"]
+    history = [[step, 9., 8., D, np.nan, *np.ones(D), 0, 1., 0] for step in (0, 10)]
     kl = figures.curves(history, columns, range(D), [f"z{d}" for d in range(D)], {"a": 32})[1]
     assert [text.get_text() for text in kl.texts][-2:] == ["z15", "and 24 more"]
     assert all(text.xy[1] < kl.get_ylim()[1] for text in kl.texts)
 
 
 def test_curves_stack_the_latents_and_count_units(axes):
-    _, kl, off = axes([[0, 9., 8., 3., 0., 1., 2., 2, 8], [10, 9., 8., 5., 0., 1., 4., 2, 16]])
+    _, kl, off, _ = axes([[0, 9., 8., 3., 0., 1., 2., 2, 8, 5., 0], [10, 9., 8., 5., 0., 1., 4., 2, 16, 5., 0]])
     lower, upper = (area.get_paths()[0].vertices for area in kl.collections)
     assert lower[:, 1].max() == 4 and upper[:, 1].max() == 5  # z1, and z0 above it
     assert [text.get_text() for text in kl.texts] == ["z1 2 nats"] and kl.texts[0].xy == (10, 2)
     np.testing.assert_array_equal(off.lines[0].get_ydata(), [25, 50])
 
 
+def test_curves_show_the_price_and_where_a_new_encoder_was_drawn(axes):
+    rows = [[step, 9., 8., 3., 0., 1., 2., 2, 8, -step, float(step >= 20)] for step in (0, 10, 20, 30)]
+    *_, off, price = axes(rows)
+    np.testing.assert_array_equal(price.lines[0].get_ydata(), [0, -10, -20, -30])
+    assert [line.get_xdata() for line in (price.lines[1], off.lines[1])] == 2 * [[20, 20]]
+    assert len(axes(rows[:2])[-1].lines) == len(axes(rows[2:])[-1].lines) == 1
+
+
 def test_long_curves_are_means_over_several_rows(axes):
     rows = np.arange(10_000)
-    history = np.stack([10 * rows, *8 * [rows % 2]], axis=1)
+    history = np.stack([10 * rows, *10 * [rows % 2]], axis=1)
     line = axes(history.tolist())[0].lines[0]
     assert figures.POINTS <= len(line.get_xdata()) <= 2 * figures.POINTS
     np.testing.assert_allclose(line.get_ydata(), .5)
@@ -176,7 +186,7 @@ def test_long_curves_are_means_over_several_rows(axes):
 
 def test_a_factors_name_is_no_formula():
     """But the powers of ten at an axis are."""
-    name, rows = r"$\frac{$", [[step, 9., 8. + 900 * step, 3., 0., 1., 2., 2, 8] for step in (0, 1)]
+    name, rows = r"$\frac{$", [[step, 9., 8. + 900 * step, 3., 0., 1., 2., 2, 8, 5., 0] for step in (0, 1)]
     figures.traversals(Mirror(), MEAN, [1], [name])
     figures.traversal_gif(Mirror(), MEAN, [1], [name])
     figures.curves(rows, COLUMNS, [1, 0], [name], {"encoder.conv1": 32})

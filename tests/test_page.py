@@ -56,7 +56,7 @@ def written(request, tmp_path_factory):
     run = tb.Run(model, None, RNG, settings={"data": "<b>&.npz"})
     if shape[2] == 1:
         C = np.nan if architecture is narrow else 1.0
-        run.history = [[step, 9., 8., 4., C, *4 * [1.], 4., *(0. for relu in model.relus)] for step in (0, 10)]
+        run.history = [[step, 9., 8., 4., C, *4 * [1.], 4., *(0. for relu in model.relus), 4., step / 10] for step in (0, 10)]
     data, folder = tb.DSprites() if shape == (64, 64, 1) else Own(shape), tmp_path_factory.mktemp("page")
     tb.write_report(run, data, folder, "a <command> & 'more'")
     return model, data, (folder / "report.html").read_text(encoding="utf-8")
@@ -66,6 +66,7 @@ def test_curves_are_there_if_there_is_a_history_and_c_if_the_objective_has_one(w
     model, _, page = written
     assert ("How it was learnt" in page) == (model.image_shape[2] == 1)
     assert ("the capacity C" in page) == (model.image_shape == (64, 64, 1))
+    assert ("drawn anew" in page) == (model.image_shape[2] == 1)
 
 
 def test_a_page_loads_nothing_and_is_small(written):

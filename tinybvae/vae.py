@@ -132,6 +132,7 @@ class Losses(NamedTuple):
     reconstruction: float
     kl: float
     kl_per_latent: np.ndarray  # (D,)
+    slope: np.ndarray          # d(penalty)/d(KL), the price of a nat: one, or (D,)
 
 
 class BetaVAE:
@@ -239,7 +240,7 @@ class BetaVAE:
         dmean, dlogvar = dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl
         self.encoder.backward(np.concatenate([dmean, dlogvar], axis=1))
         return Losses(float(reconstruction + penalty), float(reconstruction), float(kl_per_latent.sum()),
-                      kl_per_latent)
+                      kl_per_latent, slope)
 
     # What goes in, and what comes out of the parts, checked.
 

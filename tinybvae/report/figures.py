@@ -155,22 +155,27 @@ def traversal_gif(model, mean, latents, labels=()):
 
 @picture
 def curves(history, columns, order, labels, units, least=0.0):
-    """PNG: the reconstruction loss, less its least; the KL of each latent, one above the other up to their sum, and the
-    capacity C if there is one; the share of each layer's units that no image of a batch switched on.
+    """PNG: the reconstruction loss, less its least, and the price of a nat; the KL of each latent, one above the other up
+    to their sum, and the capacity C if there is one; the share of each layer's units that no image of a batch switched
+    on.
 
-    `order` and `labels` as in `traversals`, for latents worth a label; `units` {layer: how many}.
+    A dotted line shows where a new encoder was drawn. `order` and `labels` as in `traversals`, for latents worth a label; `units` {layer: how many}.
     """
     few = max(1, len(history) // POINTS)  # rows that make a point, by their mean
     rows = np.reshape(history[:len(history) // few * few], (-1, few, len(columns))).mean(axis=1)
     series = dict(zip(columns, rows.T))
     step = series["step"]
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
-    loss, kl, off = figure.subplots(1, 3, width_ratios=(3, 5, 3))
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    loss, kl, off, price = figure.subplot_mosaic("lko;pko", width_ratios=(3, 5, 3)).values()
     above = series["reconstruction"] - least
     loss.plot(step, above, color=INK, lw=.8)
     if (above > 0).any():
         loss.set_yscale("log", nonpositive="mask")
     loss.set_title("reconstruction loss" + (f" above its least, {least:.1f}" if least else "") + " (nats)", fontsize=9)
+
+    price.plot(step, series["price"], color=INK, lw=.8)
+    price.set_yscale("symlog", linthresh=.1)
+    price.set_title("price of a nat: the penalty's slope", fontsize=9)
 
     each = [series[f"kl_z{d}"] for d in order]
     kl.stackplot(step, each, colors=[f"C{i % 10}" for i in range(len(each))], alpha=.75, lw=0)
@@ -192,7 +197,9 @@ def curves(history, columns, order, labels, units, least=0.0):
     if units:
         off.legend(fontsize=5, frameon=False, ncols=2)
     off.set_title("units that a batch does not switch on (%)", fontsize=9)
-    for axis in (loss, kl, off):
+    for axis in (loss, price, kl, off):
+        for at in step[1:][np.diff(series["new_encoder"]) > 0][:1]:
+            axis.axvline(at, color=INK, lw=.8, ls=":")
         axis.set_xlabel("step", fontsize=8)
         bare(axis, which="both")
     return png(figure)

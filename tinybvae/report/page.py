@@ -146,12 +146,14 @@ def _legend(measured):
 def _curves(run, images):
     if not run.history:
         return ""
-    capacity = bool(np.isfinite(np.array(run.history, float)[:, run.history_columns.index("capacity")]).any())
+    series = dict(zip(run.history_columns, np.transpose(np.array(run.history, float))))
+    capacity, renewed = bool(np.isfinite(series["capacity"]).any()), bool((series["new_encoder"] == 1).any())
     return f"""<h2>How it was learnt</h2>
-<p>The reconstruction loss; the KL of each latent, one above the other, so that one sees which opened when{
-    ", and the capacity C that it follows" * capacity}; of each layer, the units that no image of a batch switched
-on.</p>
-{_image(images, "loss.png", "curves of the reconstruction loss, of each latent's KL and of units that are off")}"""
+<p>The reconstruction loss, and the price of a nat, for which the encoder buys what lowers that loss by more; the KL of
+each latent, one above the other, so that one sees which opened when{
+    ", and the capacity C that it follows" * capacity}; of each layer, the units that no image of a batch switched on{
+    ". Dotted: where most of the encoder was drawn anew" * renewed}.</p>
+{_image(images, "loss.png", "curves of the reconstruction loss, of a nat's price, of each latent's KL and of units off")}"""
 
 
 def _image(images, name, text):

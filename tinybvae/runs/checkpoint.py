@@ -15,11 +15,13 @@ from tinybvae.kernels.arrays import Joined
 from tinybvae.layers import Layer, ReLU, Sequential, switched_on
 from tinybvae.metrics import UNUSED
 from tinybvae.optimizers import OPTIMIZERS, Optimizer
+from tinybvae.runs.renewal import renew_encoder
 from tinybvae.runs.settings import as_json, likelihood_of, likelihood_text
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FORMAT = "tinybvae checkpoint 1"
 HISTORY_EVERY = 10  # steps between two rows of the history
+SMOOTH = 100       # steps that the price is a running mean over
 RATE = "try a lower learning rate"
 GENERATORS = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"  # of random bits, NumPy's
 
@@ -39,6 +41,7 @@ class Run:
     history: list = field(default_factory=list)   # rows of `history_columns`
     scores: list = field(default_factory=list)    # of `metrics.evaluate`, each with its "step"
     settings: dict = field(default_factory=dict)  # the configuration, as JSON can hold it
+    price: float = np.nan                         # of a nat: a running mean of the objective's slope
 
     def __post_init__(self):
         generator = getattr(self.rng, "bit_generator", self.rng)
@@ -59,17 +62,29 @@ class Run:
 
     @property
     def history_columns(self):
-        """used: latents with a KL of at least `metrics.UNUSED`; off: units that no image of the batch switched on."""
+        """used: latents with a KL of at least `metrics.UNUSED`; off: units that no image of the batch switched on;
+        price: nats of reconstruction that a nat of KL is worth, since where the loss is least it is the slope, here a
+        running mean over SMOOTH steps (and over latents, if each has its own); new_encoder: 1 once one was drawn.
+        """
         return ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(self.model.latents)),
-                "used", *(f"off_{layer}" for layer in self.model.relus)]
+                "used", *(f"off_{layer}" for layer in self.model.relus),
+                "price", "new_encoder"]
+
+    def renew(self, images):
+        """Before the step that settings["new_encoder"] says, and is not 0: `renew_encoder`, by this step's images."""
+        if 0 < self.step == self.settings.get("new_encoder"):
+            renew_encoder(self.model, self.optimizer, images, self.rng)
 
     def record(self, losses, objective):
-        """Before an update: every HISTORY_EVERY steps, a row of the history."""
+        """Before an update: the price and, every HISTORY_EVERY steps, a row of the history."""
+        slope = float(losses.slope.mean())
+        self.price = slope if np.isnan(self.price) else self.price + (slope - self.price) / SMOOTH
         if self.step % HISTORY_EVERY == 0:
             self.history.append([
                 self.step, *losses[:3], capacity_at(objective, self.step), *losses.kl_per_latent.tolist(),
                 float((losses.kl_per_latent >= UNUSED).sum()),
-                *(float((~switched_on(relu.y)).sum()) for relu in self.model.relus.values())])
+                *(float((~switched_on(relu.y)).sum()) for relu in self.model.relus.values()),
+                self.price, float(0 < (self.settings.get("new_encoder") or 0) <= self.step)])
 
     def require_finite(self, losses):
         """Raise FloatingPointError for the first of the losses, and of the model's gradients, that is not finite."""
@@ -120,7 +135,7 @@ def save(run, path, keep=None):
                 for name, array in arrays.items():
                     file[f"moments/{moment}/{name}"] = array
         file.attrs["run"] = as_json({"step": run.step, "rng": run.rng.bit_generator.state, "scores": run.scores,
-                                     "settings": run.settings})
+                                     "settings": run.settings, "price": run.price})
         file["history"] = np.array(run.history, np.float64).reshape(-1, len(run.history_columns))
         file["history"].attrs["columns"] = as_json(run.history_columns)
     data = buffer.getbuffer()
@@ -176,9 +191,10 @@ def load(path, architecture=None, likelihood=None):
                     file[f"moments/{moment}/{name}"].read_direct(array)
         rng = np.random.Generator(getattr(np.random, state["rng"]["bit_generator"])())
         rng.bit_generator.state = state["rng"]
-        run = Run(model, optimizer, rng, state["step"], [], state.get("scores", []), translated(state["settings"]))
+        run = Run(model, optimizer, rng, state["step"], [], state.get("scores", []), translated(state["settings"]),
+                  state.get("price", np.nan))
         rows = file["history"][()]
-        missing = len(run.history_columns) - rows.shape[1]  # version 0.1 did not count units
+        missing = len(run.history_columns) - rows.shape[1]  # 0.1 did not count units, 0.2 had no price
         run.history = np.pad(rows, ((0, 0), (0, missing)), constant_values=np.nan).tolist()
         return run
 

@@ -53,7 +53,7 @@ def positive_int(text):
     return parsed(int, text, lambda number: 1 <= number <= 10 ** 9, "a whole number from 1 to a billion")
 
 
-def seed(text):
+def whole(text):
     return parsed(int, text, lambda number: number >= 0, "a whole number of at least 0")
 
 

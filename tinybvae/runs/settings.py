@@ -11,8 +11,8 @@ import numpy as np
 
 from tinybvae.losses import Bernoulli, Gaussian, bernoulli, beta_objective, capacity_objective
 from tinybvae.optimizers import OPTIMIZERS
-from tinybvae.runs.commandline import (as_text, parsed, path, positive_int, schedule, schedule_or_0, seed, slope,
-                                       thread_count)
+from tinybvae.runs.commandline import (as_text, parsed, path, positive_int, schedule, schedule_or_0, slope,
+                                       thread_count, whole)
 from tinybvae.schedule import value_at
 from tinybvae.vae import ARCHITECTURES
 
@@ -22,7 +22,7 @@ OBJECTIVES = {"capacity": (capacity_objective, ("gamma", "capacity", "width")),
 
 COMMON = {"batch_size": 64, "latents": 10, "seed": 0, "objective": "capacity", "beta": 4.0, "width": 0.0,
           "architecture": "burgess2018", "likelihood": "bernoulli", "start": "he", "negative_slope": 0.0,
-          "optimizer": "Adam", "data": None, "checkpoint_every": 1000, "evaluate_every": None}
+          "optimizer": "Adam", "new_encoder": 0, "data": None, "checkpoint_every": 1000, "evaluate_every": None}
 
 # Published settings. Steps, and the batch size, are ours where a paper names none.
 BURGESS2018 = {"steps": 100_000, "learning_rate": 5e-4, "eps": 1e-8, "gamma": 1000.0,
@@ -55,7 +55,8 @@ SHARP = {**RECIPE, "steps": 100_000, "capacity": [*RECIPE["capacity"], [80_000.0
 PRESETS = {"sharp": SHARP, "miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGGINS2017}
 
 # What earlier versions' settings do not say.
-LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0, "likelihood": "bernoulli", "width": 0.0}
+LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0, "likelihood": "bernoulli", "width": 0.0,
+         "new_encoder": 0}
 MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
 
 
@@ -94,9 +95,10 @@ def add_settings(parser, without=()):
     add("likelihood", likelihood, "p(x|z): bernoulli, for black and white; gaussian:SIGMA, such as gaussian:0.1, for "
         "grays and colours", metavar="{bernoulli,gaussian:SIGMA}")
     add("optimizer", str, "Adam (Burgess et al.), or Adagrad (Higgins et al.)", choices=OPTIMIZERS)
-    add("seed", seed, "of the weights, the images' order and the noise")
+    add("seed", whole, "of the weights, the images' order and the noise")
     add("start", str, "he: normal weights (He et al.), biases 0; uniform: both within 1/sqrt(fan_in)", choices=STARTS)
     add("negative_slope", slope, "of the ReLUs, below 0")
+    add("new_encoder", whole, "the step before which most of the encoder is drawn anew; 0: none", metavar="STEP")
     add("objective", str, "capacity: gamma |KL - C| (Burgess et al.); beta: beta KL (Higgins et al.)",
         choices=OBJECTIVES)
     add("gamma", schedule_or_0)
@@ -144,6 +146,8 @@ def merged(settings, given):
     for name, choices in CHOICES.items():
         if settings[name] not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}, not {settings[name]!r}")
+    if not isinstance(settings["new_encoder"], (int, np.integer)) or settings["new_encoder"] < 0:
+        raise ValueError(f"new_encoder must be a step, or 0 for none, not {settings['new_encoder']!r}")
     for objective, (_, names) in OBJECTIVES.items():
         for name in names:
             if objective != settings["objective"]:
