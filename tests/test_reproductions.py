@@ -23,7 +23,7 @@ PICTURES = {
     burgess2018: {"figure2_beta1", "figure2_beta150", "figure3_kl", "figure3_reconstructions",
                   "figure4_reconstructions", "figure4_traversals"},
     higgins2017: {"figure7_beta4", "figure7_trained"},
-    why_disentangle: {"independent_is_not_disentangled", "few_labels", "held_out"}}
+    why_disentangle: {"independent_is_not_disentangled", "why_the_axes", "few_labels", "held_out"}}
 
 
 @compiled
@@ -196,6 +196,40 @@ def test_learners_of_few_labels():
     np.testing.assert_allclose(many, t, atol=.01)
     np.testing.assert_allclose(few, why_disentangle.all_latents(z, t, np.arange(12)))
     assert np.abs(few - t).max() > .1
+
+
+@pytest.mark.parametrize("degrees", [-44, -17, 0, 5, 40])
+def test_degrees_off_without_a_label(degrees):
+    """Of a code of places that is turned, stretched and noisy, too."""
+    rng = np.random.default_rng(0)
+    turned = why_disentangle.along(degrees)
+    x, y = (turned + .05 * rng.standard_normal(turned.shape)).T
+    assert why_disentangle.degrees_off(x, y) == pytest.approx(-degrees, abs=1)
+    c, s = np.cos(np.radians(-degrees)), np.sin(np.radians(-degrees))
+    back = np.stack([x * c + y * s, y * c - x * s])
+    assert np.corrcoef(back, why_disentangle.PLACES.T)[[0, 1], [2, 3]] == pytest.approx(1, abs=.01)
+
+
+def test_the_kl_to_a_prior_that_is_not_round():
+    """In closed form as by summing over z; and on the diagonal a nat's seventh higher."""
+    z = np.linspace(-6, 6, 4001)
+    dz, nats, degrees = z[1] - z[0], .7, 20
+    kind = np.exp(-(0.6760 / 2) ** 2 * z ** 4)  # Γ(¾) / Γ(¼) = 0.3380
+    kind /= kind.sum() * dz
+    assert (kind * z * z).sum() * dz == pytest.approx(1, abs=1e-3)
+    variance = np.exp(-2 * nats)
+    mean = np.sqrt(1 - variance) * why_disentangle.along(degrees)
+    q = np.exp(-(z - mean[..., None]) ** 2 / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+    kl = (q * (np.log(q + 1e-300) - np.log(kind))).sum(axis=-1).mean(axis=0).sum() * dz
+    assert why_disentangle.kl_of_a_square_prior(degrees, nats) == pytest.approx(kl, abs=1e-3)
+    upright, diagonal = (why_disentangle.kl_of_a_square_prior(angle, 4.7) for angle in (0, 45))
+    assert diagonal - upright == pytest.approx(1.2 * 0.3380 ** 2, abs=.001)
+
+
+@compiled
+def test_places_cost_less_along_the_axes():
+    upright, diagonal = (why_disentangle.learn_place(degrees, .12, 600) for degrees in (0, 45))
+    assert .1 < diagonal[0] - upright[0] < .25 and upright[1:] == pytest.approx([2, 2], abs=.15)
 
 
 def test_dependence():
