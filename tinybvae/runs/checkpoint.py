@@ -15,7 +15,7 @@ from tinybvae.kernels.arrays import Joined
 from tinybvae.layers import Layer, ReLU, Sequential, switched_on
 from tinybvae.metrics import UNUSED
 from tinybvae.optimizers import OPTIMIZERS, Optimizer
-from tinybvae.runs.renewal import renew_encoder
+from tinybvae.runs.renewal import renew
 from tinybvae.runs.settings import as_json, likelihood_of, likelihood_text
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
@@ -71,9 +71,9 @@ class Run:
                 "price", "new_encoder"]
 
     def renew(self, images):
-        """Before the step that settings["new_encoder"] says, and is not 0: `renew_encoder`, by this step's images."""
+        """Before the step that settings["new_encoder"] says, and is not 0: `renew`, by this step's images."""
         if 0 < self.step == self.settings.get("new_encoder"):
-            renew_encoder(self.model, self.optimizer, images, self.rng)
+            renew(self.model, self.optimizer, images, self.rng)
 
     def record(self, losses, objective):
         """Before an update: the price and, every HISTORY_EVERY steps, a row of the history."""

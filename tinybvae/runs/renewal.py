@@ -1,64 +1,80 @@
-"""A new encoder that says what the old one said: most of its units are drawn anew, and what the decoder hears stays.
+"""New units for an old code: most of both networks is drawn anew, and what the encoder says and the decoder hears stays.
 
 A network that has long had little to learn becomes unable to learn more: its units are alike, or off ("loss of
-plasticity", Dohare et al. 2024; "primacy bias", Nikishin et al. 2022, who draw layers anew). So here: an encoder that
-C has held to place and scale has nothing left that shape and orientation could grow from.
+plasticity", Dohare et al. 2024; "primacy bias", Nikishin et al. 2022, who draw layers anew). So it is here once γ and C
+have left nothing to tell but place and scale: thousands of steps then teach neither shape nor orientation.
 """
 
 import numpy as np
 
-from tinybvae.layers import Conv2d, Linear, he_normal
+from tinybvae.layers import Conv2d, ConvTranspose2d, Linear, he_normal
 from tinybvae.losses import gaussian_kl
 from tinybvae.metrics import UNUSED
 
 PART = .75  # of a hidden layer's units
 
 
-def renew_encoder(model, optimizer, images, rng):
-    """Draw anew the PART of each hidden layer's units that matter least, shut latents, and what the decoder hears of
-    these.
+def renew(model, optimizer, images, rng):
+    """Draw anew, in place, the PART of each hidden layer's units that matter least, and the latents that are shut.
 
-    A unit matters as much as its mean |y|, of images (N, height, width, channels), times the norm of what it sends on.
-    To units that stay, and latents that are open (KL ≥ UNUSED), new ones send nothing at first: so these change little.
-    The optimizer's moments begin again, from 0, wherever weights do. Raises ValueError for an encoder whose layers with
-    parameters are not Linear and Conv2d.
+    A unit matters as much as its mean |y|, of images (N, height, width, channels), times the norm of the weights by
+    which it is heard. To the units that stay, pixels, and latents that are open (KL ≥ UNUSED), what is new says nothing
+    at first: so what these say changes little. The optimizer's moments begin again, from 0, where weights do.
+
+    Raises ValueError for networks whose layers with parameters are other than Linear, Conv2d and ConvTranspose2d.
     """
-    layers = {name: layer for name, layer in model.encoder.layers.items() if layer.parameters}
-    if not all(isinstance(layer, (Linear, Conv2d)) for layer in layers.values()):
-        raise ValueError(f"a new encoder can be drawn where all is Linear or Conv2d, not in {model.encoder!r}")
-    kl, _, _ = gaussian_kl(*model.encode(images))
-    shut = kl < UNUSED
-    new = [*_least(model.encoder, layers, np.asarray(images, model.dtype)), np.tile(shut, 2)]  # of each layer's inputs, and the latents
-    for name, new_in, new_out in zip(layers, new, new[1:]):
-        weight = model.parameters[f"encoder.{name}.weight"]
-        drawn = he_normal(weight.shape, weight.size // len(new_out), rng, model.dtype)
-        for arrays, anew in _arrays(model, optimizer, drawn):
-            w = arrays[f"encoder.{name}.weight"].reshape(-1, len(new_in), len(new_out))
-            w[..., new_out] = anew.reshape(w.shape)[..., new_out]
-            w[:, new_in[:, None] & ~new_out] = 0
-            arrays[f"encoder.{name}.bias"][new_out] = 0
-    first = next(name for name in model.parameters if name.startswith("decoder."))
-    drawn = he_normal(model.parameters[first].shape, model.latents, rng, model.dtype)
-    for arrays, anew in _arrays(model, optimizer, drawn):
-        arrays[first][shut] = anew[shut]
+    weighted = {name: _weighted(getattr(model, name)) for name in ("encoder", "decoder")}
+    images = np.asarray(images, model.dtype)
+    mean, logvar = model.encode(images)
+    shut = gaussian_kl(mean, logvar)[0] < UNUSED
+    none = np.zeros(model.image_shape[-1], bool)  # of a pixel's channels
+    for name, x, first, last in [("encoder", images, none, np.tile(shut, 2)), ("decoder", mean, shut, none)]:
+        new = [first, *_least(getattr(model, name), weighted[name], x), last]  # of each layer's inputs, and the end
+        for (inner, layer), new_in, new_out in zip(weighted[name].items(), new, new[1:]):
+            new_out = np.tile(new_out, len(layer.parameters["bias"]) // len(new_out))
+            for arrays, drawn in _drawn(layer, f"{name}.{inner}", model, optimizer, rng):
+                weight, anew = (_by_units(layer, array, len(new_in)) for array in (arrays["weight"], drawn))
+                weight[..., new_out] = anew[..., new_out]
+                weight[:, new_in[:, None] & ~new_out] = 0
+                arrays["bias"][new_out] = 0
 
 
-def _least(encoder, layers, images):
-    """Of each layer's inputs, (units,) bool: whether they are of the PART that matters least. No channel of a pixel is.
+def _weighted(network):
+    """{name: layer} of those with parameters."""
+    layers = {name: layer for name, layer in network.layers.items() if layer.parameters}
+    if not all(isinstance(layer, (Linear, Conv2d, ConvTranspose2d)) for layer in layers.values()):
+        raise ValueError(f"new units can be drawn for Linear, Conv2d and ConvTranspose2d, not for all of {network!r}")
+    return layers
+
+
+def _least(network, layers, x):
+    """Of each layer's inputs but the first one's, (units,) bool: are they of the PART that matters least?
+
+    Between a convolution and a Linear, a unit is a channel.
     """
-    least, x = [], images
-    for name, layer in encoder.layers.items():
+    least, before = [], None
+    for name, layer in network.layers.items():
         if name in layers:
-            units = x.shape[-1] if not least else len(last.parameters["bias"])
-            w = layer.parameters["weight"].reshape(-1, units, len(layer.parameters["bias"]))
-            matters = np.abs(x).reshape(-1, units).mean(axis=0) * np.sqrt((w * w).sum(axis=(0, 2)))
-            rank = matters.argsort(kind="stable").argsort()
-            least.append(rank < round(PART * units) * bool(len(least)))
-            last = layer
+            if before:
+                units = min(x.shape[-1], len(before.parameters["bias"]))
+                w = _by_units(layer, layer.parameters["weight"], units)
+                matters = np.abs(x).reshape(-1, units).mean(axis=0) * np.sqrt((w * w).sum(axis=(0, 2)))
+                least.append(matters.argsort(kind="stable").argsort() < round(PART * units))
+            before = layer
         x = layer.forward(x)
     return least
 
 
-def _arrays(model, optimizer, drawn):
-    """All that has an array for each parameter, and what shall stand there anew: weights as drawn, zeros elsewhere."""
-    return [(model.parameters, drawn), *((moment, np.zeros_like(drawn)) for moment in optimizer.moments.values())]
+def _by_units(layer, weight, inputs):
+    """Its weight, or an array like it, as a view (taps, inputs, outputs)."""
+    if isinstance(layer, ConvTranspose2d):
+        return weight.reshape(-1, *weight.shape[2:]).swapaxes(1, 2)
+    return weight.reshape(-1, inputs, weight.shape[-1])
+
+
+def _drawn(layer, name, model, optimizer, rng):
+    """[({"weight", "bias"}, what its weight may become)] of a layer's parameters, by `he_normal`, and moments, 0."""
+    weight, taps_met = layer.parameters["weight"], 4 if isinstance(layer, ConvTranspose2d) else 1  # see its docstring
+    drawn = he_normal(weight.shape, weight.size // len(layer.parameters["bias"]) // taps_met, rng, model.dtype)
+    moments = [{kind: moment[f"{name}.{kind}"] for kind in ("weight", "bias")} for moment in optimizer.moments.values()]
+    return [(layer.parameters, drawn), *((arrays, np.zeros_like(drawn)) for arrays in moments)]
