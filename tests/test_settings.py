@@ -7,7 +7,8 @@ import pytest
 import tinybvae as tb
 from tinybvae.runs.commandline import Parser
 from tinybvae.runs.folder import new_run
-from tinybvae.runs.settings import DEFAULTS, PRESETS, add_options, command, configure, given_settings, objective_of
+from tinybvae.runs.settings import (DEFAULTS, PHASES, PRESETS, add_options, command, configure, given_settings,
+                                    objective_of)
 from tinybvae.schedule import value_at
 
 PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "likelihood": "bernoulli",
@@ -35,10 +36,23 @@ def test_presets(tmp_path, preset):
     assert run.optimizer.settings["eps"] == settings["eps"]
 
 
+def test_the_recipe_is_its_phases():
+    start, settings = 0, configure({})
+    for end, gamma, width, capacity, rate, eps in PHASES:
+        for name, (first, last) in {"gamma": (gamma, gamma), "width": (width, width), "capacity": capacity,
+                                    "learning_rate": rate, "eps": (eps, eps)}.items():
+            for part in (0, .25, .5, 1):
+                step = start + part * (end - 1 - start)
+                assert value_at(settings[name], step) == pytest.approx(first + part * (last - first), rel=1e-9), name
+        start = end
+    assert settings["steps"] == start and settings["new_encoder"] in [end for end, *_ in PHASES]
+    assert settings["eps"] == [[0, 1], [599, 1], [600, .1], [4499, .1], [4500, .03]]
+
+
 def test_sharp_goes_on_with_the_recipe():
-    sharp = configure({}, "sharp")
-    for name in ("gamma", "capacity", "learning_rate", "eps"):
-        assert all(value_at(sharp[name], step) == value_at(DEFAULTS[name], step) for step in range(0, 27_001, 9))
+    sharp, end = configure({}, "sharp"), PHASES[-2][0]
+    for name in ("gamma", "width", "capacity", "learning_rate", "eps"):
+        assert all(value_at(sharp[name], step) == value_at(DEFAULTS[name], step) for step in range(0, end, 9))
     assert sharp["steps"] > DEFAULTS["steps"] and value_at(sharp["capacity"], 100_000) == 22
 
 

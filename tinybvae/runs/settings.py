@@ -32,26 +32,42 @@ MIYOSUDA = {**BURGESS2018, "steps": 150_000, "gamma": 100.0, "capacity": schedul
 HIGGINS2017 = {"steps": 100_000, "learning_rate": 1e-2, "eps": 1e-10, "objective": "beta", "beta": 4.0,
                "architecture": "higgins2017", "optimizer": "Adagrad"}
 
-# What holds without a preset, phase by phase; examples/README.md says what each phase is for.
-RECIPE = {
-    "steps": 30_000,
-    "gamma": schedule("0:100,600:100,"                              # two latents open, for where the sprite is
-                      "800:.05,6000:.05,"                           # everything else is learnt, in no order
-                      "6200:100,6500:100,6600:40,9000:40,9500:20,"  # x, y and scale are put in order
-                      "9600:.05,16000:.05,"                         # shape and orientation come back beside them
-                      "16001:20,17600:20,17601:8"),                 # in order once more; then the KL follows C
-    "capacity": schedule_or_0("0:0,17600:0,17601:5.5,23600:16,30000:17"),
-    "learning_rate": schedule("0:1e-4,100:4e-3,600:4e-3,800:1e-3,6000:1e-3,6200:2e-3,9500:2e-3,9600:1e-3,17600:1e-3,"
-                              "17601:3e-4,27000:3e-4,30000:3e-5"),
-    "eps": schedule("0:1,600:1,800:.03,6000:.03,6200:.1,9500:.1,9600:.03,17600:.03,17601:1e-8"),
-    "negative_slope": .1}
+# What holds without a preset, phase by phase. Within one, nothing changes but C and, at the end, the rate, each in a
+# straight line; examples/README.md says what each phase is for.
+NEW_ENCODER = 4500
+PHASES = [  # until step, γ, width in nats, C in nats from and to, rate from and to, eps
+    (600, 100.0, 0.0, (0.0, 0.0), (4e-3, 4e-3), 1.0),             # two latents open, for where the sprite is
+    (NEW_ENCODER, 100.0, 3.0, (0.0, 4.0), (2e-3, 2e-3), .1),      # they turn onto the axes of x and y, scale joins them
+    (10_500, .05, 3.0, (0.0, 0.0), (1e-3, 1e-3), .03),            # new units learn everything else, in no order
+    (26_000, 20.0, 3.0, (0.0, 18.0), (5e-4, 5e-4), .03),          # it is forgotten, and comes back in order
+    (30_000, 20.0, 3.0, (18.0, 18.0), (5e-4, 5e-5), .03)]         # a falling rate: the last nats of sharpness
+
+
+def recipe(phases):
+    """The settings that these phases are: schedules with a point at the first and the last step of each."""
+    ends, gamma, width, capacity, rate, eps = zip(*phases)
+
+    def joined(values):
+        points = [[float(step), value] for start, end, (first, last) in zip((0, *ends), ends, values)
+                  for step, value in ((start, first), (end - 1, last))]
+        level = [before[1] == value == after[1] for before, (_, value), after in
+                 zip(points, points[1:], [*points[2:], points[-1]])]
+        return [point for point, between in zip(points, [False, *level]) if not between]
+
+    both = {name: joined([(value, value) for value in values])
+            for name, values in (("gamma", gamma), ("width", width), ("eps", eps))}
+    return {"steps": ends[-1], **both, "capacity": joined(capacity), "learning_rate": joined(rate),
+            "new_encoder": NEW_ENCODER, "negative_slope": .1}
+
+
+RECIPE = recipe(PHASES)
 DEFAULTS = {**COMMON, **RECIPE}
 CHOICES = {"objective": OBJECTIVES, "architecture": ARCHITECTURES, "optimizer": OPTIMIZERS, "start": STARTS}
 MADE_FOR = "objective", "gamma", "capacity", "width", "architecture", "likelihood", "optimizer"
 
-# The last phase goes on for 70,000 steps: C rises to 22, and the pictures become sharp.
-SHARP = {**RECIPE, "steps": 100_000, "capacity": [*RECIPE["capacity"], [80_000.0, 20.0], [100_000.0, 22.0]],
-         "learning_rate": [*RECIPE["learning_rate"][:-2], [90_000.0, 3e-4], [100_000.0, 3e-5]]}
+# C goes on rising, slowly, and the pictures become sharp.
+SHARP = recipe([*PHASES[:-1], (90_000, 20.0, 3.0, (18.0, 22.0), (5e-4, 5e-4), .03),
+                (100_000, 20.0, 3.0, (22.0, 22.0), (5e-4, 5e-5), .03)])
 PRESETS = {"sharp": SHARP, "miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGGINS2017}
 
 # What earlier versions' settings do not say.
