@@ -61,6 +61,18 @@ def test_a_capacity_that_is_no_function_is_none():
     assert tb.train(run, SPRITES, Own(), 1, batch_size=7) and np.isnan(run.history[0][4])
 
 
+def test_the_price_is_a_running_mean_of_the_slope():
+    """From the first slope on, each counts a hundredth; of latents with slopes of their own, their mean."""
+    run = fresh()
+    assert tb.train(run, SPRITES, lambda kl, step: (kl.sum(), np.array([step, 2 * step, 6 * step])), 21, batch_size=5)
+    price = 0.0
+    for step, at in ((10, 1), (20, 2)):
+        for s in range(step - 9, step + 1):
+            price += (3 * s - price) / 100
+        assert run.history[at][run.history_columns.index("price")] == pytest.approx(price, rel=1e-6)
+    assert run.history[0][run.history_columns.index("price")] == 0 and run.price == pytest.approx(price, rel=1e-6)
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """The bytes of a run of 30 steps."""
