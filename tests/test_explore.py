@@ -10,7 +10,7 @@ import pytest
 
 import tinybvae as tb
 from tinybvae.runs.folder import trained
-from tinybvae.runs.settings import DEFAULTS, SHARP
+from tinybvae.runs.settings import COMMON, SHARP
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="half a minute a run without Numba's compiler")
 ROOT = Path(__file__).parent.parent
@@ -69,7 +69,7 @@ def test_the_trained_model(tmp_path, call):
     assert (tmp_path / "loss.png").exists() and (tmp_path / "z9.gif").exists()
     run = tb.load(explore.PRETRAINED)
     assert run.optimizer is None and run.step == SHARP["steps"]
-    assert run.settings.items() <= (DEFAULTS | SHARP | {"seed": 3, "checkpoint_every": 2500}).items()
+    assert run.settings.items() <= (COMMON | SHARP | {"seed": 3, "checkpoint_every": 2500}).items()
     classes, means, _ = tb.metrics.encode_samples(run.model, tb.DSprites())
     for name, score in (("mig", measured["mig"]), ("factor_vae", tb.metrics.factor_vae_score(means, classes)),
                         ("beta_vae", tb.metrics.beta_vae_score(means, classes))):

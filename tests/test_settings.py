@@ -15,7 +15,7 @@ PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "lik
          "optimizer": "Adam", "start": "he", "negative_slope": 0}
 ANNEALED = {**PLAIN, "objective": "capacity", "steps": 100_000}
 EXPECTED = {
-    "sharp": {"objective": "capacity", "gamma": DEFAULTS["gamma"], "negative_slope": .1},
+    "sharp": {"objective": "capacity", "width": 0, "negative_slope": .1, "new_encoder": 0, "steps": 100_000},
     "miyosuda": {**ANNEALED, "gamma": 100, "capacity": [[0, 0], [100_000, 20]], "batch_size": 64, "start": "uniform",
                  "steps": 150_000},
     "burgess2018": {**ANNEALED, "gamma": 1000, "capacity": [[0, 0], [100_000, 25]]},
@@ -47,13 +47,6 @@ def test_the_recipe_is_its_phases():
         start = end
     assert settings["steps"] == start and settings["new_encoder"] in [end for end, *_ in PHASES]
     assert settings["eps"] == [[0, 1], [599, 1], [600, .1], [4499, .1], [4500, .03]]
-
-
-def test_sharp_goes_on_with_the_recipe():
-    sharp, end = configure({}, "sharp"), PHASES[-2][0]
-    for name in ("gamma", "width", "capacity", "learning_rate", "eps"):
-        assert all(value_at(sharp[name], step) == value_at(DEFAULTS[name], step) for step in range(0, end, 9))
-    assert sharp["steps"] > DEFAULTS["steps"] and value_at(sharp["capacity"], 100_000) == 22
 
 
 @pytest.mark.parametrize("given, made", [
