@@ -1,6 +1,6 @@
 """tinybvae: a β-VAE from scratch, made to be read. The public names, in the order that data flows."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 from tinybvae import convolution, gradcheck, metrics
 from tinybvae.data import DSprites, Images, load_data, render
