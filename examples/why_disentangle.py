@@ -140,9 +140,9 @@ def kl_of_a_square_prior(degrees, nats):
 
 
 def degrees_off(a, b):
-    """By how much two codes (N,) of one variance are turned against the axes of a square that they fill, no label given.
+    """By how much two codes (N,) of one variance are turned against the sides of a square that they fill; needs no label.
 
-    By an angle t turned back, a' = a cos t + b sin t and b' = b cos t − a sin t have ⟨a'⁴ + b'⁴⟩ of
+    Turned back by an angle t, a' = a cos t + b sin t and b' = b cos t − a sin t have ⟨a'⁴ + b'⁴⟩ of
     const + B cos 4t + S sin 4t, with B = ⟨a⁴ + b⁴ − 6 a² b²⟩ / 4 and S = ⟨a³ b − a b³⟩. It is least along the sides of
     a square, most along its diagonals: at t = ¼ atan2(−S, −B), within ±45°.
     """
@@ -155,7 +155,8 @@ def why_the_axes(out, quick):
     steps, losses = 20 if quick else 2000, {}
     for sigma, price in PRECISIONS.items():
         learnt = np.array([learn_place(angle, sigma, steps) for angle in ANGLES])
-        losses[f"{learnt[:, 1:].mean():.1f} nats a latent, at a price of {price}"] = price * (learnt[:, 0] - learnt[0, 0])
+        name = f"{learnt[:, 1:].mean():.1f} nats a latent, at a price of {price}"
+        losses[name] = price * (learnt[:, 0] - learnt[0, 0])
     square = [kl_of_a_square_prior(angle, 4.7) - kl_of_a_square_prior(0, 4.7) for angle in ANGLES]
     write_atomically(out / "why_the_axes.png", loss_by_angle(losses, square))
     classes, means, _ = metrics.encode_samples(tb.load_model(PRETRAINED), tb.DSprites(), 500 if quick else 10_000)

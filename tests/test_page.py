@@ -56,7 +56,8 @@ def written(request, tmp_path_factory):
     run = tb.Run(model, None, RNG, settings={"data": "<b>&.npz"})
     if shape[2] == 1:
         C = np.nan if architecture is narrow else 1.0
-        run.history = [[step, 9., 8., 4., C, *4 * [1.], 4., *(0. for relu in model.relus), 4., step / 10] for step in (0, 10)]
+        run.history = [[step, 9., 8., 4., C, *4 * [1.], 4., *(0. for relu in model.relus), 4., step / 10]
+                       for step in (0, 10)]
     data, folder = tb.DSprites() if shape == (64, 64, 1) else Own(shape), tmp_path_factory.mktemp("page")
     tb.write_report(run, data, folder, "a <command> & 'more'")
     return model, data, (folder / "report.html").read_text(encoding="utf-8")

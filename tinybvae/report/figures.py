@@ -155,11 +155,12 @@ def traversal_gif(model, mean, latents, labels=()):
 
 @picture
 def curves(history, columns, order, labels, units, least=0.0):
-    """PNG: the reconstruction loss, less its least, and the price of a nat; the KL of each latent, one above the other up
-    to their sum, and the capacity C if there is one; the share of each layer's units that no image of a batch switched
-    on.
+    """PNG: the reconstruction loss, less its least, and the price of a nat; the KL of each latent, one above the other
+    up to their sum, and the capacity C if there is one; the share of each layer's units that no image of a batch
+    switched on.
 
-    A dotted line shows where a new encoder was drawn. `order` and `labels` as in `traversals`, for latents worth a label; `units` {layer: how many}.
+    A dotted line shows where a new encoder was drawn. `order` and `labels` as in `traversals`, for latents worth a
+    label; `units` {layer: how many}.
     """
     few = max(1, len(history) // POINTS)  # rows that make a point, by their mean
     rows = np.reshape(history[:len(history) // few * few], (-1, few, len(columns))).mean(axis=1)

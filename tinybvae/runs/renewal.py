@@ -1,4 +1,4 @@
-"""New units for an old code: most of both networks is drawn anew, and what the encoder says and the decoder hears stays.
+"""New units for an old code: most of both networks is drawn anew; what the encoder says and the decoder hears stays.
 
 A network that has long had little to learn becomes unable to learn more: its units are alike, or off ("loss of
 plasticity", Dohare et al. 2024; "primacy bias", Nikishin et al. 2022, who draw layers anew). So it is here once γ and C
