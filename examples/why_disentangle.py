@@ -140,7 +140,7 @@ def kl_of_a_square_prior(degrees, nats):
 
 
 def degrees_off(a, b):
-    """By how much two codes (N,) of one variance are turned against the sides of a square that they fill; needs no label.
+    """By how much two codes (N,) of one variance are turned against the sides of a square that they fill, by no label.
 
     Turned back by an angle t, a' = a cos t + b sin t and b' = b cos t − a sin t have ⟨a'⁴ + b'⁴⟩ of
     const + B cos 4t + S sin 4t, with B = ⟨a⁴ + b⁴ − 6 a² b²⟩ / 4 and S = ⟨a³ b − a b³⟩. It is least along the sides of

@@ -27,7 +27,8 @@ def free(size):
 
 def test_memory_is_used_again_when_nobody_holds_it():
     first = memory.empty((3, 1, SOME), np.float32)
-    assert first.shape == (3, 1, SOME) and first.dtype == np.float32 and first.flags.writeable and first.flags.c_contiguous
+    assert first.shape == (3, 1, SOME) and first.dtype == np.float32
+    assert first.flags.writeable and first.flags.c_contiguous
     before, view = place(first), first[1:, 0].T
     del first
     assert place(memory.empty((SOME, 3), np.float32)) != before  # a view of it is still there

@@ -80,7 +80,7 @@ def _fill(strip, padded, i, C):
 
 @parallel
 def conv2d(work, big, w, bias, small, then):
-    """small (N, H, W, O) from big (N, 2H, 2W·C), w (16·C, O in whole vectors) and bias (O,); then what `fusion` says."""
+    """small (N, H, W, O) from big (N, 2H, 2W·C), w (16·C, O in whole vectors), bias (O,); then what `fusion` says."""
     (N, H, W), K = small.shape[:3], len(w)
     C = K // 16
     s = next_slice(work)

@@ -153,7 +153,7 @@ def _curves(run, images):
 each latent, one above the other, so that one sees which opened when{
     ", and the capacity C that it follows" * capacity}; of each layer, the units that no image of a batch switched on{
     ". Dotted: where most of the encoder was drawn anew" * renewed}.</p>
-{_image(images, "loss.png", "curves of the reconstruction loss, a nat's price, each latent's KL, units that are off")}"""
+{_image(images, "loss.png", "curves of the reconstruction loss, a nat's price, each latent's KL and units off")}"""
 
 
 def _image(images, name, text):
