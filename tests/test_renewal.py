@@ -81,13 +81,21 @@ def test_three_quarters_are_drawn_anew_and_silent_to_what_stays(run):
             assert (array == np.where(changed, 0, moments[moment][name])).all(), name
 
 
+@pytest.mark.parametrize("silent", [False, True])
 @pytest.mark.parametrize("stay", [1, 2])
-def test_what_had_no_say_is_not_missed(run, stay):
-    """Of each layer a few units are heard, a quarter of them at most: open latents mean, and say, what they did."""
-    for w in weights(run.model.parameters)[1:4] + weights(run.model.parameters)[5:]:
-        few = RNG.permutation(w.shape[1])[:max(1, w.shape[1] * stay // 8)]
-        w[:, np.setdiff1d(np.arange(w.shape[1]), few)] *= 1e-9
-    weights(run.model.parameters)[4][:, SHUT] *= 1e-9
+def test_what_had_no_say_is_not_missed(run, stay, silent):
+    """Of each layer but a few units, a quarter at most, say nothing or are not heard: open latents mean what they did.
+    """
+    all_weights, all_biases = weights(run.model.parameters), biases(run.model.parameters)
+    for i in (1, 2, 3, 5, 6):
+        w = all_weights[i]
+        others = RNG.permutation(w.shape[1])[max(1, w.shape[1] * stay // 8):]
+        if silent:
+            for array in all_weights[i - 1], all_biases[i - 1]:  # whole channels
+                array.reshape(*array.shape[:-1], -1, w.shape[1])[..., others] *= 1e-9
+        else:
+            w[:, others] *= 1e-9
+    all_weights[4][:, SHUT] *= 1e-9
     images, z = pictures(), RNG.standard_normal((9, 4))
     before, drawn = run.model.encode(images), run.model.decode(z)
     renew(run.model, run.optimizer, images, run.rng)
