@@ -75,7 +75,7 @@ def test_the_output_tells(finished):
 def test_history(finished):
     header, *rows = (finished[0] / "history.csv").read_text().splitlines()
     assert header.startswith("step,total,reconstruction,kl,capacity,kl_z0,kl_z1,kl_z2,kl_z3,kl_z4,kl_z5,used,"
-                             "off_encoder.conv1,") and header.endswith(",off_decoder.conv3")
+                             "off_encoder.conv1,") and header.endswith(",off_decoder.conv3,price,new_encoder")
     rows = np.array([row.split(",") for row in rows], float)
     assert rows[:, 0].tolist() == [0, 10, 20]
     step, total, reconstruction, kl, capacity, *each = rows[:, :11].T
