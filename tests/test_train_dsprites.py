@@ -84,8 +84,9 @@ def test_history(finished):
     np.testing.assert_allclose(total, reconstruction + gamma * np.abs(kl - capacity))
     np.testing.assert_allclose(kl, np.sum(each, axis=0))
     np.testing.assert_array_equal(rows[:, 11], (np.array(each) >= metrics.UNUSED).sum(axis=0))
-    off, sizes = rows[:, 12:], [32, 32, 32, 32, 256, 256, 256, 256, 512, 32, 32, 32]
+    off, sizes = rows[:, 12:-2], [32, 32, 32, 32, 256, 256, 256, 256, 512, 32, 32, 32]
     assert off.shape == (3, 12) and (off >= 0).all() and (off <= sizes).all() and off.any()
+    np.testing.assert_allclose(rows[:, -2:], [[100, 0]] * 3)  # γ all along, as the KL is above C
 
 
 def test_metrics(finished):
