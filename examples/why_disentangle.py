@@ -161,7 +161,8 @@ def why_the_axes(out, quick):
     write_atomically(out / "why_the_axes.png", loss_by_angle(losses, square))
     classes, means, _ = metrics.encode_samples(tb.load_model(PRETRAINED), tb.DSprites(), 500 if quick else 10_000)
     best = metrics.known_shares(means, classes)[:, 3:].argmax(axis=0)
-    x, y = ((means[:, best] - means[:, best].mean(axis=0)) / means[:, best].std(axis=0)).T.astype(float)
+    z = means[:, best]
+    x, y = ((z - z.mean(axis=0)) / z.std(axis=0)).T.astype(float)
     return {**{name: dict(zip(ANGLES, nats.round(2).tolist())) for name, nats in losses.items()},
             "KL to p ∝ exp(−c z⁴), 4.7 nats a latent": dict(zip(ANGLES, np.round(square, 3).tolist())),
             f"degrees off, z{best[0]} and z{best[1]} of the trained model": round(degrees_off(x, y), 1)}

@@ -15,7 +15,7 @@ def updates(run, data, objective, steps, batch_size=64):
         images = data.images(run.rng.integers(len(data), size=batch_size))     # (N, height, width, channels)
         noise = run.rng.standard_normal((batch_size, model.latents))           # ε (N, D)
         with ONE_AT_A_TIME:  # whoever looks at the model meanwhile sees it before the update, or after
-            run.renew(images)  # the encoder, before one step of some runs
+            run.renew(images)  # most units of both networks, before one step of some runs
             losses = model.loss_and_gradients(images, noise, objective, run.step)
             run.require_finite(losses)  # these, and the gradients: else there is no update
             run.record(losses, objective)  # a row of the history, every ten steps

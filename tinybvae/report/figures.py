@@ -159,7 +159,7 @@ def curves(history, columns, order, labels, units, least=0.0):
     up to their sum, and the capacity C if there is one; the share of each layer's units that no image of a batch
     switched on.
 
-    A dotted line shows where a new encoder was drawn. `order` and `labels` as in `traversals`, for latents worth a
+    A dotted line shows where most units were drawn anew. `order` and `labels` as in `traversals`, for latents worth a
     label; `units` {layer: how many}.
     """
     few = max(1, len(history) // POINTS)  # rows that make a point, by their mean

@@ -152,7 +152,7 @@ def _curves(run, images):
 <p>The reconstruction loss, and the price of a nat, for which the encoder buys what lowers that loss by more; the KL of
 each latent, one above the other, so that one sees which opened when{
     ", and the capacity C that it follows" * capacity}; of each layer, the units that no image of a batch switched on{
-    ". Dotted: where most of the encoder was drawn anew" * renewed}.</p>
+    ". Dotted: where most units were drawn anew" * renewed}.</p>
 {_image(images, "loss.png", "curves of the reconstruction loss, a nat's price, each latent's KL and units off")}"""
 
 

@@ -21,7 +21,7 @@ from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FORMAT = "tinybvae checkpoint 1"
 HISTORY_EVERY = 10  # steps between two rows of the history
-SMOOTH = 100       # steps that the price is a running mean over
+SMOOTH = 100        # steps that the price is a running mean over
 RATE = "try a lower learning rate"
 GENERATORS = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"  # of random bits, NumPy's
 
@@ -64,7 +64,7 @@ class Run:
     def history_columns(self):
         """used: latents with a KL of at least `metrics.UNUSED`; off: units that no image of the batch switched on;
         price: nats of reconstruction that a nat of KL is worth, since where the loss is least it is the slope, here a
-        running mean over SMOOTH steps (and over latents, if each has its own); new_encoder: 1 once one was drawn.
+        running mean over SMOOTH steps (and over latents, if each has its own); new_encoder: 1 once `renew` was called.
         """
         return ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(self.model.latents)),
                 "used", *(f"off_{layer}" for layer in self.model.relus),

@@ -55,9 +55,9 @@ def recipe(phases):
                  zip(points, points[1:], [*points[2:], points[-1]])]
         return [point for point, between in zip(points, [False, *level]) if not between]
 
-    both = {name: joined([(value, value) for value in values])
-            for name, values in (("gamma", gamma), ("width", width), ("eps", eps))}
-    return {"steps": ends[-1], **both, "capacity": joined(capacity), "learning_rate": joined(rate),
+    constant = {name: joined([(value, value) for value in values])
+                for name, values in (("gamma", gamma), ("width", width), ("eps", eps))}
+    return {"steps": ends[-1], **constant, "capacity": joined(capacity), "learning_rate": joined(rate),
             "new_encoder": NEW_ENCODER, "negative_slope": .1}
 
 
@@ -122,7 +122,8 @@ def add_settings(parser, without=()):
     add("seed", whole, "of the weights, the images' order and the noise")
     add("start", str, "he: normal weights (He et al.), biases 0; uniform: both within 1/sqrt(fan_in)", choices=STARTS)
     add("negative_slope", slope, "of the ReLUs, below 0")
-    add("new_encoder", whole, "the step before which most of the encoder is drawn anew; 0: none", metavar="STEP")
+    add("new_encoder", whole, "the step before which most units, of the decoder too, are drawn anew; 0: none",
+        metavar="STEP")
     add("objective", str, "capacity: gamma |KL - C| (Burgess et al.); beta: beta KL (Higgins et al.)",
         choices=OBJECTIVES)
     add("gamma", schedule_or_0)
