@@ -217,8 +217,8 @@ def figure4(out, quick):
                     **{"steps": 10, "batch_size": 8} if quick else {})
     classes, means, logvars = tb.metrics.encode_samples(model, sprites, samples)
     kl, _, _ = tb.gaussian_kl(means, logvars)
-    shares = tb.metrics.known_shares(means, classes)
-    named, order = tb.metrics.name_latents(shares, kl, sprites.factor_names), np.argsort(-kl)
+    shares, order = tb.metrics.known_shares(means, classes), np.argsort(-kl)
+    named = tb.metrics.name_latents(tb.metrics.explained(means, classes), kl, sprites.factor_names)
     images = sprites.images(rng.integers(len(sprites), size=11))
     mean, _ = model.encode(images)
     write_atomically(out / "figure4_reconstructions.png", figures.mosaic(
@@ -227,7 +227,7 @@ def figure4(out, quick):
     write_atomically(out / "figure4_traversals.png", figures.traversals(
         model, mean[0], order, [f"z{z} {named[z][0]}\n{kl[z]:.2f} nats" for z in order]))
     return {**{name: round(nats, 1) for name, nats in losses(model, sprites, samples).items()},
-            "latents": [{"z": int(z), "factor": named[z][0], "share": round(named[z][1], 2),
+            "latents": [{"z": int(z), "factor": named[z][0], "explained": round(named[z][1], 2),
                          "kl": round(float(kl[z]), 2)} for z in order],
             "share of a factor that the best latent knows": dict(zip(sprites.factor_names,
                                                                      shares.max(axis=0).round(2).tolist())),

@@ -14,7 +14,8 @@ from tinybvae.data.files import write_atomically
 from tinybvae.data.sprites import FACTOR_VALUES, SHAPES
 from tinybvae.metrics import beta_vae_score
 from tinybvae.metrics.projections import independent_components, principal_components
-from tinybvae.report import TRAVERSED, figures
+from tinybvae.report import figures
+from tinybvae.report.latents import USUAL, starts
 from tinybvae.runs.experiment import reproduce
 from tinybvae.runs.folder import trained
 
@@ -75,7 +76,7 @@ def figure7(out, quick):
     """Figure 7: latents by learnt variance: means by place, scale and orientation, traversals from −3 to 3."""
     sprites, samples, found = tb.DSprites(), 1 if quick else 50, {}
     _, scales, angles, _, _ = FACTOR_VALUES
-    start = sprites.images(sprites.index([TRAVERSED]))
+    start = sprites.images(starts(sprites)[[USUAL]])
     for name, title, model in [("beta4", "The paper's network, β = 4", model_of(out, 4, quick)),
                                ("trained", "The trained model", tb.load_model(PRETRAINED))]:
         _, _, logvars = tb.metrics.encode_samples(model, sprites, 500 if quick else 10_000)

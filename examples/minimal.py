@@ -6,6 +6,7 @@ takes a quarter of a minute, checks its own gradient, and writes two pictures in
 is this with convolutions, on a data set of sprites, and fast.
 """
 
+import argparse
 from pathlib import Path
 
 import matplotlib.figure
@@ -137,12 +138,12 @@ def draw(p, history):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
     rng = np.random.default_rng(0)
     p, history = train(rng)
     print(f"The backward pass is within {gradient_error(p, rng):.0e} of a central difference, relatively.")
     draw(p, history)
     print(f"See kl.png and traversals.png in {OUT}.")
-    return p
 
 
 if __name__ == "__main__":

@@ -55,8 +55,8 @@ def test_explore(checkpoint, tmp_path, call):
     status, printed, _ = call(explore.main, checkpoint, "--out", tmp_path / "a" / "b")
     assert status == 0
     assert {path.name for path in (tmp_path / "a/b").iterdir()} == {
-        "history.csv", "metrics.json", "reconstructions.png", "traversals.png", "traversals.gif", "report.html",
-        "z0.gif", "z1.gif", "z2.gif"}
+        "history.csv", "metrics.json", "reconstructions.png", "traversals.png", "traversals.gif", "orientation.png",
+        "report.html", "z0.gif", "z1.gif", "z2.gif"}
     assert "variance" in printed and str(tmp_path / "a/b/report.html") in printed
     assert json.loads((tmp_path / "a/b/metrics.json").read_text())["step"] == 7
 

@@ -74,6 +74,26 @@ def test_traversals_have_a_row_a_latent(mosaics):
                                np.tile(sigmoid(np.linspace(-3, 3, len(columns))), (2, 1)))
 
 
+def test_traversals_may_each_start_elsewhere(mosaics):
+    figures.traversals(Mirror(), np.array([[0., 1, 2], [3, 4, 5]]), [2, 0], ["two", "zero"])
+    (_, pictures, _, _), = mosaics
+    np.testing.assert_allclose(np.array(pictures)[:, 0, 0, ::10, 0], sigmoid([[0, 1, -3], [-3, 4, 5]]))
+
+
+def test_means_by_orientation(monkeypatch):
+    seen = []
+    monkeypatch.setattr(figures, "png", lambda figure: seen.extend(figure.axes))
+    means = np.arange(7 * 3 * 40.).reshape(7, 3, 40)
+    figures.by_orientation(means, [5, 2, 0, 1, 3, 6], [f"z{d} $name\nnats" for d in (5, 2, 0, 1, 3, 6)])
+    assert [axis.get_title() for axis in seen[:6]] == [f"z{d} $name" for d in (5, 2, 0, 1, 3, 6)]
+    assert [axis.get_visible() for axis in seen] == [True] * 6 + [False] * 4
+    for axis, d in zip(seen, (5, 2)):
+        lines = axis.get_lines()
+        assert [line.get_label() for line in lines] == ["square", "ellipse", "heart"]
+        np.testing.assert_array_equal([line.get_ydata() for line in lines], means[d])
+        assert lines[0].get_xdata()[[0, -1]] == pytest.approx([0, 360])
+
+
 def test_reconstructions_stand_right_of_their_images_and_left_of_samples(mosaics):
     class Dim(Mirror):
         def decode(self, z):

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
+from tinybvae import report
+from tinybvae.report import latents
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 RNG = np.random.default_rng(0)
 Z, INDEX = RNG.standard_normal((3, 4)), [5, 17, 29]
 SPRITES = RNG.integers(737_280, size=200)
+HEARTS = latents.Seen("orientation of hearts", "orientation", .5, 2)
 
 
 class Own:
@@ -59,7 +62,10 @@ def written(request, tmp_path_factory):
         run.history = [[step, 9., 8., 4., C, *4 * [1.], 4., *(0. for relu in model.relus), 4., step / 10]
                        for step in (0, 10)]
     data, folder = tb.DSprites() if shape == (64, 64, 1) else Own(shape), tmp_path_factory.mktemp("page")
-    tb.write_report(run, data, folder, "a <command> & 'more'")
+    with pytest.MonkeyPatch.context() as patch:
+        if shape == (64, 64, 1):
+            patch.setattr(report, "seen", lambda *given: [*latents.seen(*given)[:3], HEARTS])
+        tb.write_report(run, data, folder, "a <command> & 'more'")
     return model, data, (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -106,6 +112,11 @@ if (find("controls")) {
   move(find("sprite-orientation"), 2);
   answer.turn.push([pictures().encoded, values()]);
 }
+
+answer.on = all(".latent button").map(button => {
+  button.click();
+  return [button.dataset.start, find("sprite-shape").value];
+});
 
 const phone = document.createElement("iframe");  // Chromium's own window is wider, even without a head
 phone.style.cssText = "width: 390px; height: 800px; border: 0";
@@ -165,6 +176,11 @@ def test_a_sprite_is_the_renderers(written, answer):
     assert answer["sprites"] == ["".join(map(str, image.reshape(-1).astype(int))) for image in data.images(SPRITES)]
     (image, values), (turned, others) = answer["turn"]
     assert image != turned and values != others
+
+
+def test_a_latent_is_shown_on_its_shape(written, answer):
+    _, data, _ = written
+    assert answer["on"] == ([["2", "2"]] if isinstance(data, tb.DSprites) else [])
 
 
 def test_what_moves_is_marked(written, answer):

@@ -62,12 +62,12 @@ def test_it_writes_everything(finished):
     out, _ = finished
     assert {path.name for path in out.iterdir()} == {
         "checkpoint.h5", "checkpoint.before.h5", "history.csv", "metrics.json", "loss.png", "reconstructions.png",
-        "traversals.png", "traversals.gif", "report.html", *(f"z{d}.gif" for d in range(6))}
+        "traversals.png", "traversals.gif", "orientation.png", "report.html", *(f"z{d}.gif" for d in range(6))}
 
 
 def test_the_output_tells(finished):
     out, text = finished
-    for expected in ("compiling", "step 20/25: total", "step 25/25: total", "KL-C", "images/s", "factor", "MIG",
+    for expected in ("compiling", "step 20/25: total", "step 25/25: total", "KL-C", "images/s", "explained", "MIG",
                      "after 25 steps", str(out / "report.html")):
         assert expected in text
 
@@ -93,12 +93,15 @@ def test_metrics(finished):
     out, _ = finished
     measured = json.loads((out / "metrics.json").read_text())
     model, sprites = tb.load_model(out / "checkpoint.h5"), tb.DSprites()
-    _, logvar = model.encode(sprites.images(sprites.index([[1, 2, 5, 16, 16]])))
+    _, logvar = model.encode(sprites.images(sprites.index([[shape, 2, 5, 16, 16] for shape in range(3)])))
     assert [latent["z"] for latent in measured["latents"]] == [*range(6)]
-    np.testing.assert_allclose([latent["variance"] for latent in measured["latents"]], np.exp(logvar[0]), rtol=1e-5)
+    for latent in measured["latents"]:
+        shape = ("square", "ellipse", "heart").index(latent["shape"])
+        assert latent["variance"] == pytest.approx(np.exp(logvar[shape, latent["z"]]), rel=1e-5)
+        assert latent["name"].startswith(latent["factor"]) and 0 <= latent["explained"] <= 1
     assert all(latent["factor"] in ("mixed", "unused", *sprites.factor_names) and latent["kl"] >= 0
                for latent in measured["latents"])
-    assert measured["shape"] == "ellipse" and measured["units_off"]["encoder.linear1"][1] == 256
+    assert measured["units_off"]["encoder.linear1"][1] == 256
     assert measured["step"] == 25 and 0 <= measured["mig"] <= 1 and measured["settings"]["gamma"] == DEFAULTS["gamma"]
     _, means, logvars = tb.metrics.encode_samples(model, sprites)
     kl, _, _ = tb.gaussian_kl(means, logvars)
@@ -131,7 +134,7 @@ def test_the_report_is_self_contained(finished):
     out, _ = finished
     page = (out / "report.html").read_text(encoding="utf-8")
     sources = re.findall(r'src="([^"]*)"', page)
-    assert len(sources) == 2 and all(source.startswith("data:image/") for source in sources)
+    assert len(sources) == 3 and all(source.startswith("data:image/") for source in sources)
     assert "--steps 25 " in page and "--batch-size 8 " in page and "batch_size" in page
 
 

@@ -1,11 +1,11 @@
-"""How much latents know of factors: mutual information, its gap, and the names that it gives to latents."""
+"""How much latents know of factors: mutual information and its gap; what factors explain of latents, and their names."""
 
 import numpy as np
 
 from tinybvae.metrics.samples import as_samples
 
 UNUSED = 0.05  # nats: a latent's mean may follow a factor, but with less KL than this the decoder cannot see it
-CLEAR = .1, 1.5  # a latent is named after a factor if it knows this share of it, and so many times more than of others
+CLEAR = .1, 1.5  # a latent is named after a factor that explains this share of it, and so many times what others do
 NOISE = 4  # standard deviations of what pure noise seems to know that a share must not be taken for
 WIDE = 20  # bins of equal width, that mutual information cuts one into
 
@@ -63,8 +63,29 @@ def gap(scores):
     return float((best - second).mean())
 
 
+def explained(codes, classes):
+    """(D, K): the share of each latent's variance that a factor explains, by the means of its classes.
+
+    This is the correlation ratio, 1 − (variance within classes) / (variance), both unbiased (Kelley 1935), so that
+    noise has 0 on average. NaN where it cannot be told: the factor is constant, or so few samples are there that noise
+    may seem to have CLEAR. See `needed`.
+    """
+    codes, classes = as_samples(codes, classes)
+    N, z = len(codes), (codes - codes.mean(axis=0)).astype(float)
+    shares, variance = np.full((z.shape[1], classes.shape[1]), np.nan), (z ** 2).sum(axis=0) / max(N - 1, 1)
+    for k, column in enumerate(classes.T):
+        _, c, counts = np.unique(column, return_inverse=True, return_counts=True)
+        freedom = len(counts) - 1
+        if freedom and N * CLEAR[0] >= freedom + NOISE * np.sqrt(2 * freedom):
+            means = np.array([np.bincount(c, each) for each in z.T]) / counts
+            within = ((z - means.T[c]) ** 2).sum(axis=0) / (N - len(counts))
+            shares[:, k] = np.maximum(1 - within / np.where(variance, variance, np.inf), 0) * (variance > 0)
+    return shares
+
+
 def name_latents(shares, kl, factor_names):
-    """Of each latent, a name and the largest of its shares (D, K): the factor's, "mixed" if not CLEAR, or "unused".
+    """Of each latent, a name and the largest of its `explained` shares (D, K): the factor's, "mixed" if not CLEAR, or
+    "unused".
 
     Where no factors are known, K = 0 or all are NaN, it is "used" instead.
     """

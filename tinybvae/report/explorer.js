@@ -156,7 +156,9 @@ function explore(page) {
       state.z[d] = slider.value;
       show();
     });
-    return {d, row, strip, slider, value, spread};
+    const on = part("button"), start = on ? Number(on.dataset.start) : page.first;
+    on?.addEventListener("click", () => begin(start));
+    return {d, row, strip, slider, value, spread, start};
   });
   const valueOf = picture => REACH * (2 * picture / (PICTURES - 1) - 1);
   const place = value => `${50 + 50 * Math.max(-1, Math.min(1, value / REACH))}%`;
@@ -170,9 +172,9 @@ function explore(page) {
   }
 
   // A new x: where its latents are, and how far each has moved since the last one rested. Traversals, which take
-  // longer, follow when this one rests.
+  // longer, follow when this one rests: from it, or, `first`, from the start on which the latent does most.
   let resting = 0;
-  function look(x, z) {
+  function look(x, z, first = false) {
     const code = x && encode(x);
     state.z = x ? code.mean : z;
     if (x) paint(find("encoded"), [x]);
@@ -190,33 +192,34 @@ function explore(page) {
     clearTimeout(resting);
     resting = setTimeout(() => {
       state.rested = state.z.slice();
-      traverse(state.rested, rows.slice());
+      traverse(first ? entry => encode(starts[entry.start]).mean : () => state.rested, rows.slice());
     }, 250);
   }
 
-  function traverse(z, left) {                                       // one row, then let the browser breathe
+  function traverse(from, left) {                                    // one row, then let the browser breathe
     const entry = left.shift();
     if (!entry) return;
+    const z = from(entry);
     paint(entry.strip, Array.from({length: PICTURES}, (_, picture) => {
       const at = z.slice();
       at[entry.d] = valueOf(picture);
       return decode(at);
     }));
-    resting = setTimeout(() => traverse(z, left));
+    resting = setTimeout(() => traverse(from, left));
   }
 
   // Where x comes from: an image of the data, the prior, or, if the data are sprites, the visitor.
   const inputs = page.factors ? ["shape", "scale", "orientation", "x", "y"].map(name => find(`sprite-${name}`)) : [];
-  const begin = n => {
+  function begin(n, first) {
     inputs.forEach((input, factor) => { input.value = page.factors[n][factor]; });
-    look(starts[n]);
-  };
+    look(starts[n], null, first);
+  }
   starts.forEach((x, n) => {
     paint(find(`start${n}`).querySelector("canvas"), [x]);
     find(`start${n}`).addEventListener("click", () => begin(n));
   });
   find("prior").addEventListener("click", () => look(null, Float32Array.from({length: D}, normal)));
-  find("reset").addEventListener("click", () => begin(0));
+  find("reset").addEventListener("click", () => begin(page.first, true));
 
   if (page.factors) {
     const draw = () => look(render(page.sprite, inputs.map(input => Number(input.value))));
@@ -234,7 +237,7 @@ function explore(page) {
     });
     canvas.addEventListener("pointermove", event => canvas.hasPointerCapture(event.pointerId) && move(event));
   }
-  begin(0);
+  begin(page.first, true);
 }
 
 function normal() {                                                  // Box and Muller 1958

@@ -7,6 +7,7 @@ import gc
 import io
 import os
 import sys
+import textwrap
 from contextlib import suppress
 from itertools import zip_longest
 
@@ -24,7 +25,7 @@ if BACKEND:  # matplotlib itself would end here if it names one that is not inst
     with suppress(ValueError):
         matplotlib.rcParams["backend"] = BACKEND
 
-from tinybvae.data.sprites import SIZE
+from tinybvae.data.sprites import FACTOR_VALUES, SHAPES, SIZE
 from tinybvae.kernels.threads import alone
 
 REACH = 3.0   # traversals run from −3 to 3 standard deviations of the prior
@@ -32,7 +33,7 @@ FRAMES = 25   # of a GIF, one way
 GIF_MS = 80   # milliseconds a frame
 GRAYS = 32    # few, for small files
 NAMED = 16    # latents, at most, that have their names beside the curves
-LABEL = 32    # pixels, the height of a GIF's labels
+LABEL = 44    # pixels, the height of a GIF's labels
 PLAIN = {"parse_math": False}  # of a factor's name, which may have dollar signs
 COLUMNS = 5   # of a GIF of several latents, and of a panel of pictures
 POINTS = 600  # of a curve, at most twice as many
@@ -96,11 +97,41 @@ def reconstructions(model, images, z):
     return png(figure)
 
 
-def traversals(model, mean, order, labels):
-    """PNG: a row a latent, from −3 to 3, the other latents at `mean` (D,); `labels` in the order of the rows."""
+def traversals(model, means, order, labels):
+    """PNG: a row a latent, from −3 to 3, the other latents at its `means` (D,), or (rows, D) if each has its own.
+
+    `labels` in the order of the rows.
+    """
     values = np.linspace(-REACH, REACH, 11)
-    return mosaic([traverse(model, mean, latent, values) for latent in order], labels,
+    means = np.broadcast_to(means, (len(order), np.shape(means)[-1]))
+    return mosaic([traverse(model, mean, latent, values) for mean, latent in zip(means, order)], labels,
                   [f"{value:+.1f}" for value in values])
+
+
+@picture
+def by_orientation(means, order, labels):
+    """PNG: of each latent in `order`, its mean by the orientation of squares, ellipses and hearts, from
+    `latents.by_orientation`.
+
+    A latent that turns a shape makes one wave for each turn after which this looks as before: four of a square, two of
+    an ellipse, one of a heart; or more, if two or more latents say together how it is turned.
+    """
+    rows = -(-max(len(order), 1) // COLUMNS)
+    figure = Figure(figsize=(11, 1.6 * rows + .5), layout="constrained")
+    axes = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flat
+    for axis in axes[len(order):]:
+        axis.set_visible(False)
+    for axis, latent, label in zip(axes, order, labels):
+        for shape, mean in zip(SHAPES, means[latent]):
+            axis.plot(np.degrees(FACTOR_VALUES[2]), mean, lw=1, label=shape)
+        axis.set_title(label.split("\n")[0], fontsize=8, color=INK, **PLAIN)
+        axis.set_xticks(range(0, 361, 90))
+        bare(axis, labelbottom=True)
+    if len(order):
+        axes[0].legend(fontsize=6, frameon=False, loc="upper right")
+    figure.supxlabel("orientation (°)", fontsize=8)
+    figure.supylabel("mean of the latent", fontsize=8)
+    return png(figure)
 
 
 @picture
@@ -139,14 +170,15 @@ def codes(labels, places, strips, lines=(), title=""):
 
 
 @picture
-def traversal_gif(model, mean, latents, labels=()):
+def traversal_gif(model, means, latents, labels=()):
     """GIF: latents side by side, COLUMNS a row, each going from −3 to 3 and back, a slider showing where.
 
-    `labels`, in the order of `latents`, stand above them.
+    The others are at its `means`, as in `traversals`. `labels`, in the order of `latents`, stand above them.
     """
     values = np.linspace(-REACH, REACH, FRAMES)
+    means = np.broadcast_to(means, (len(latents), np.shape(means)[-1]))
     films = [_film(traverse(model, mean, latent, values), values, label)
-             for latent, label in zip_longest(latents, labels)]
+             for mean, latent, label in zip_longest(means, latents, labels)]
     films += [np.zeros_like(films[0])] * (-len(films) % min(COLUMNS, len(films)))
     rows = [np.concatenate(films[i:i + COLUMNS], axis=2) for i in range(0, len(films), COLUMNS)]
     film = list(np.concatenate(rows, axis=1))
@@ -261,6 +293,7 @@ def _film(pictures, values, label):
 def _text(label, width):
     """White on black, in the middle of a strip (LABEL, width) of numbers from 0 to 1."""
     figure = Figure(figsize=(width / 100, LABEL / 100), dpi=100, facecolor="black")
+    label = "\n".join("\n".join(textwrap.wrap(line, max(9, width // 6))) for line in label.split("\n"))
     figure.text(.5, .5, label, color="white", fontsize=8, linespacing=1.1, ha="center", va="center", **PLAIN)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

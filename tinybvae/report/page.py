@@ -8,6 +8,7 @@ import numpy as np
 
 from tinybvae import metrics
 from tinybvae.data.sprites import FACTOR_VALUES, GRID, OUTLINES, SHAPES, SIZE
+from tinybvae.report.latents import USUAL
 from tinybvae.runs.checkpoint import kind
 from tinybvae.runs.commandline import as_text
 from tinybvae.runs.settings import as_json, likelihood_text
@@ -43,7 +44,8 @@ def page(run, measured, starts, factors, images, command):
 <p class="soft">{_headline(measured)}</p>
 
 <h2>Drag a latent{", or the sprite" * sprites}</h2>
-<p>Each strip shows what one latent does, from −3 to 3, the others held. Its slider redraws the image on the right. {
+<p>Each strip shows what one latent does, from −3 to 3, the others held{", at first on the shape on which it does most" *
+    sprites}. Its slider redraws the image on the right. {
     "Drag the sprite on the left, or turn it, and the encoder moves the sliders: which latents know of it?" if sprites
     else "Choose another image, and the encoder moves the sliders."} The bar above a slider is what the encoder says:
 the latent's mean, and a standard deviation to both sides. A narrow bar is precise; one as wide as the prior, from −1
@@ -64,13 +66,14 @@ to 1, says nothing.</p>
 <button id="prior">a random draw from the prior</button><button id="reset">reset</button></div>
 </div>
 <div>
-{"".join(map(_latent, latents))}</div>
+{"".join(_latent(latent, latent["shape"] if sprites else None) for latent in latents)}</div>
 </div>
 <p class="soft">{_legend(measured)}</p>
 
 <h2>Reconstructions, and samples from the prior</h2>
 {_image(images, "reconstructions.png", "images on the left, their reconstructions in the middle, samples on the right")}
 
+{_orientation(images)}
 {_curves(run, images)}
 {_off(measured)}
 {_scores(measured)}
@@ -115,12 +118,15 @@ def _controls():
     return f'<div id="controls">{"".join(rows)}</div>'
 
 
-def _latent(latent):
-    name = f'z{latent["z"]} {html.escape(latent["factor"])}'
-    share = f'I {latent["share"]:.2f} · ' * (latent["factor"] not in ("used", "unused"))
+def _latent(latent, shape):
+    """A latent's row; `shape` is None, or that of the sprite on which it is shown."""
+    name = f'z{latent["z"]} {html.escape(latent["name"])}'
+    explained = f'explained {latent["explained"]:.2f} · ' * (latent["factor"] not in ("used", "unused"))
+    on = "" if shape in (None, SHAPES[USUAL]) else (
+        f' <button data-start="{SHAPES.index(shape)}">on a {shape}</button>')
     return f"""<div class="latent" id="latent{latent["z"]}">
 <label for="z{latent["z"]}"><b>{name}</b>
-<small>{share}KL {latent["kl"]:.2f} · σ² {latent["variance"]:.2g}</small></label>
+<small>{explained}KL {latent["kl"]:.2f} · σ²&nbsp;{latent["variance"]:.2g}{on}</small></label>
 <div><canvas role="img" aria-label="the image as z{latent["z"]} goes from −3 to 3"></canvas>
 <div class="range"><div class="spread"></div></div>
 <input type="range" id="z{latent["z"]}" aria-label="{name}" min="-3" max="3" step=".05"></div>
@@ -130,17 +136,26 @@ def _latent(latent):
 
 def _legend(measured):
     text = (f"KL: in nats, the mean over {measured['samples']:,} images; a latent with less than {metrics.UNUSED} is "
-            f"unused. σ²: the variance of q(z|x) at the first of the images above; near 1 the latent says nothing.")
-    shape = measured["shape"]
-    if not measured["shares"] and not shape:
-        return text
-    among = f", among images of one shape, {shape}" if shape else ""
-    text += (f" By name: the factor that a latent knows most of{among}, or “mixed” where nothing stands out. I: the "
-             "mutual information with it, as a share of its entropy.")
-    if shape:
-        text += (" Orientation counts modulo the shape's symmetry, and takes two latents or more: an angle runs in a "
-                 "circle, and on a single number line its two ends, which look alike, would be far apart.")
+            f"unused. σ²: the variance of q(z|x) at the image from which its strip starts; near 1 the latent says "
+            "nothing.")
+    sprites = any(latent["shape"] for latent in measured["latents"])
+    if measured["shares"] or sprites:
+        text += (" By name: the factor that explains most of the latent's variance, and how much of it, or “mixed” "
+                 "where nothing stands out.")
+    if sprites:
+        text += (" That is among images of one shape; where it holds for some shapes only, the name says which. "
+                 "Orientation takes two latents or more: an angle runs in a circle, and on a single number line its "
+                 "two ends, which look alike, would be far apart.")
     return text
+
+
+def _orientation(images):
+    if "orientation.png" not in images:
+        return ""
+    return f"""<h2>What turns a sprite</h2>
+<p>Each latent's mean by the orientation of the sprite, for each shape. One that turns a shape makes waves, at least one
+for each turn after which the shape looks as before: four for squares, two for ellipses, one for hearts.</p>
+{_image(images, "orientation.png", "each latent's mean by orientation, a line for each shape")}"""
 
 
 def _curves(run, images):
@@ -200,6 +215,7 @@ def _model(model, starts, factors, latents):
     return as_json({
         "shape": model.image_shape, "likelihood": likelihood, "encoder": encoder, "decoder": decoder,
         "order": [each["z"] for each in latents],
+        "first": 0 if factors is None else USUAL,
         "starts": [_base64(np.round(255 * image).astype(np.uint8)) for image in starts],
         "factors": None if factors is None else factors.tolist(),
         "sprite": {"outlines": [outline.tolist() for outline in OUTLINES], "size": SIZE, "grid": GRID}})
