@@ -170,6 +170,14 @@ def test_curves_show_a_capacity_if_there_is_one(axes, capacity, lines):
     assert len(axes([[0, *row], [10, *row]])[1].lines) == lines
 
 
+def test_a_tower_of_kl_is_cut_and_says_so(axes):
+    """Where a nat is cheap, the KL rises far above where it ends."""
+    _, kl, _, _ = axes([[step, 9., 8., nats, 10., nats - 1, 1., 2, 8, price, 0]
+                        for step, nats, price in ((0, 2, 9.), (1, 43, .05), (2, 5, 20.), (3, 10, 2.))])
+    assert kl.get_ylim()[1] == pytest.approx(14)
+    assert "up to 43 nats,\nat a price of 0.05" in {text.get_text() for text in kl.texts}
+
+
 def test_many_latents_leave_room_for_their_curves(monkeypatch):
     monkeypatch.setattr(figures, "png", lambda figure: figure.axes)
     D, columns = 40, ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(40)), "off_a",

@@ -30,11 +30,19 @@ def test_python_blocks_run(block, capsys, tmp_path, monkeypatch):
     assert "print" not in block or "nats" in capsys.readouterr().out
 
 
+def leads_somewhere(folder, link):
+    """To a file or a folder, and where a heading is named, to that, which is written as GitHub does."""
+    file, _, heading = link.partition("#")
+    slugs = [re.sub(r"[^\w -]", "", line.strip("# \n").lower()).replace(" ", "-")
+             for line in (folder / file).open(encoding="utf-8") if line.startswith("#")] if heading else [""]
+    return (folder / file).exists() and heading in slugs
+
+
 @pytest.mark.parametrize("folder", READMES)
 def test_links_and_files_exist(folder):
     text = READMES[folder]
     for link in re.findall(r"\]\(([^)]*)\)", text):
-        assert link.startswith("https://") or (ROOT / folder / link).exists(), link
+        assert link.startswith("https://") or leads_somewhere(ROOT / folder, link), link
     for name in re.findall(r"`([\w/]+\.(?:py|cff))`", text):
         assert (ROOT / folder / name).exists() or (ROOT / "tinybvae" / name).exists(), name
     for command in re.findall(r"python ((?:examples|tests)/\S+\.py)", text) + re.findall(r"(tests/\S+\.py)", text):

@@ -212,6 +212,7 @@ def curves(history, columns, order, labels, units, least=0.0):
 
     each = [series[f"kl_z{d}"] for d in order]
     kl.stackplot(step, each, colors=[f"C{i % 10}" for i in range(len(each))], alpha=.75, lw=0)
+    _cut(kl, step, np.sum(each, axis=0), series)
     height, place = kl.get_ylim()[1], -np.inf
     if len(labels) > NAMED:
         labels = [*labels[:NAMED], f"and {len(labels) - NAMED} more"]
@@ -236,6 +237,17 @@ def curves(history, columns, order, labels, units, least=0.0):
         axis.set_xlabel("step", fontsize=8)
         bare(axis, which="both")
     return png(figure)
+
+
+def _cut(axis, step, kl, series):
+    """Where the KL once was far above what it came to, end the axis at what matters, and say how far, and why."""
+    end = np.nanmax([kl[-1], *series["capacity"][-1:]])
+    if kl.max() <= 1.5 * end:
+        return
+    top, price = kl.argmax(), series["price"][kl.argmax()]
+    axis.set_ylim(0, 1.4 * end)
+    axis.annotate(f"up to {kl.max():.0f} nats" + (f",\nat a price of {price:.2g}" if np.isfinite(price) else ""),
+                  (step[top], 1.4 * end), (5, -2), textcoords="offset points", fontsize=6, va="top", color=INK)
 
 
 def bare(axis, **ticks):

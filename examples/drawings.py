@@ -1,0 +1,119 @@
+"""The README's drawings: python examples/drawings.py writes them as SVG into runs/drawings.
+
+model.svg shows the two networks and where the chain rule branches, ellipses.svg why mixing two factors costs nats.
+"""
+
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.patches import Ellipse, FancyArrowPatch, Polygon
+
+from tinybvae.data.files import write_atomically
+from tinybvae.report import figures
+from tinybvae.runs.commandline import Parser, path, say
+
+SOFT, BACK = "#626873", "#2f6fde"  # of what is beside the point; of derivatives
+
+
+def svg(figure):
+    """The bytes of a Figure as SVG, the same each time."""
+    buffer = figures.io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "tinybvae"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+@figures.picture
+def model():
+    """SVG: x to its encoder, z to the decoder, two terms of the loss; below, blue, the derivatives that come back."""
+    figure = figures.Figure(figsize=(9, 3.4))
+    axis = figure.add_axes((0, 0, 1, 1), xlim=(0, 90), ylim=(0, 34))
+    axis.set_axis_off()
+
+    def text(x, y, words, **how):
+        axis.text(x, y, words, ha="center", va="center", **{"fontsize": 11, "color": figures.INK, **how})
+
+    def arrow(start, end, back=False, bend=0):
+        axis.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, lw=1.2, shrinkA=2, shrinkB=2,
+                                       color=BACK if back else figures.INK, connectionstyle=f"arc3,rad={bend}"))
+
+    for left, right, high, low, name, layers in ((9, 25, 8, 4, "encoder", "4 convolutions,\n3 linear layers"),
+                                                 (53, 69, 4, 8, "decoder", "3 linear layers,\n4 transposed")):
+        axis.add_patch(Polygon([(left, 21 - high), (left, 21 + high), (right, 21 + low), (right, 21 - low)],
+                               facecolor="#eef1f6", edgecolor=figures.INK, lw=1))
+        text((left + right) / 2, 22.5, name)
+        text((left + right) / 2, 19.3, layers, fontsize=7, color=SOFT)
+    text(4, 21, "x")
+    text(32, 24.5, "μ")
+    text(32, 17.5, "log σ²")
+    text(44, 21, "z = μ + σ ε")
+    text(44, 30.5, "ε ~ N(0, 1)", fontsize=9, color=SOFT)
+    text(77.5, 21, "logits")
+    text(77.5, 31, "−log p(x|z)", fontsize=12)
+    text(38, 3, "penalty(KL),  KL = Σ ½ (μ² + σ² − 1 − log σ²)", fontsize=11)
+    text(77.5, 3, "the loss is the sum of both", fontsize=9, color=SOFT)
+    for start, end in (((5.5, 21), (9, 21)), ((25, 22.5), (30.5, 24.3)), ((25, 19.5), (28.8, 17.8)),
+                       ((33.5, 24), (38.5, 21.8)), ((35.2, 18), (38.5, 20.2)), ((44, 29.2), (44, 22.6)),
+                       ((49.5, 21), (53, 21)), ((69, 21), (73.5, 21)), ((77.5, 22.5), (77.5, 29.3)),
+                       ((31, 16), (31, 5))):
+        arrow(start, end)
+    arrow((74, 19.4), (69.5, 15.5), back=True, bend=-.2)
+    arrow((53, 16.5), (46, 19.5), back=True, bend=-.2)
+    arrow((44, 19.3), (36, 15.8), back=True, bend=-.25)
+    arrow((35, 5), (35, 15.2), back=True, bend=.15)
+    arrow((29, 15.8), (24, 15.5), back=True, bend=-.3)
+    text(73, 14.6, "s − x", color=BACK, fontsize=10)
+    text(49.5, 15.6, "dz", color=BACK, fontsize=10)
+    text(45, 11.3, "dz and dz · ε σ / 2", color=BACK, fontsize=10)
+    text(47.5, 7.5, "slope · μ and slope · (σ² − 1) / 2", color=BACK, fontsize=10)
+    text(17, 9.3, "both ways add up:\nhere the chain rule branches", color=BACK, fontsize=9)
+    return svg(figure)
+
+
+def mixing(narrow=.01, wide=.1):
+    """Two factors known to ± narrow and ± wide, in latents of standard deviation 1: σ and nats of two codes of them.
+
+    A latent each: σ is narrow and wide. Or both latents mix both, turned by 45°: the posterior is a tilted ellipse, of
+    precision Λ. The upright q that has the least KL(q ‖ posterior) has the variances 1/Λ₁₁ and 1/Λ₂₂. Returned are
+    (σ₁, σ₂, nats) of each, nats being −Σ log σ, which the KL is but for what the means' spread adds, the same in both.
+    """
+    turn = np.array([[1, -1], [1, 1]]) / math.sqrt(2)
+    precision = turn @ np.diag([wide ** -2, narrow ** -2]) @ turn.T
+    mixed = 1 / np.sqrt(np.diag(precision))
+    return [(*sigma, -sum(map(math.log, sigma))) for sigma in ((wide, narrow), mixed)]
+
+
+@figures.picture
+def ellipses():
+    """SVG: the posterior of an upright and of a tilted code, and the upright q inside of it."""
+    figure = figures.Figure(figsize=(7, 2.6), layout="constrained")
+    for axis, title, angle, (first, second, nats) in zip(
+            figure.subplots(1, 2), ("a latent for each factor", "both latents mix both factors"), (0, 45), mixing()):
+        axis.add_patch(Ellipse((0, 0), .2, .02, angle=angle, facecolor="#dfe2e7", edgecolor=SOFT, label="posterior"))
+        axis.add_patch(Ellipse((0, 0), 2 * first, 2 * second, facecolor="none", edgecolor=BACK, lw=1.5, label="q"))
+        axis.set_title(f"{title}\nσ = {first:.2g} and {second:.2g}: {nats:.1f} nats", fontsize=9)
+        axis.set(xlim=(-.115, .115), ylim=(-.09, .09), aspect="equal", xticks=(-.1, 0, .1), yticks=(-.05, 0, .05))
+        axis.set_xlabel("one latent", fontsize=8)
+        axis.set_ylabel("the other", fontsize=8)
+        figures.bare(axis)
+    axis.legend(fontsize=7, frameon=False, loc="lower right")
+    return svg(figure)
+
+
+def main():
+    parser = Parser(description=__doc__)
+    parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/drawings", help="(default %(default)s)")
+    out = Path(parser.parse_args().out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for draw in model, ellipses:
+            write_atomically(out / f"{draw.__name__}.svg", draw())
+    except OSError as error:
+        parser.error(str(error))
+    say(f"see {out}")
+
+
+if __name__ == "__main__":
+    main()
