@@ -35,7 +35,7 @@ def main():
 
 def train(run, data, options, parser):
     """To the run's end, or until it is interrupted."""
-    settings, out, measured = run.settings, Path(options.out), {}
+    settings, out, measured, stopped = run.settings, Path(options.out), {}, False
     checkpoint = out / "checkpoint.h5"
 
     # 1. What happens every now and then: scores, when they are due or at the end; the checkpoint; the report.
@@ -56,8 +56,12 @@ def train(run, data, options, parser):
     # 2. Training.
     start = time.perf_counter()
     try:
-        finished = tb.train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
-                            settings["checkpoint_every"], save_and_report)
+        tb.train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
+                 settings["checkpoint_every"], save_and_report)
+    except KeyboardInterrupt:
+        if not measured:  # it came before there was anything to save
+            raise
+        stopped = True
     except (ArithmeticError, MemoryError, OSError) as error:
         parser.exit(1, f"{parser.prog}: {error}; the last checkpoint is {checkpoint}: --resume goes on from there, "
                        f"with --learning-rate at another rate\n")
@@ -65,7 +69,7 @@ def train(run, data, options, parser):
     # 3. What it found.
     say(f"\n{summary(measured)}\n"
         f"{(time.perf_counter() - start) / 60:.1f} minutes; see {out / 'report.html'}")
-    if not finished:
+    if stopped:
         say(f"stopped early; go on with: python {shlex.join([*sys.argv, *([] if options.resume else ['--resume'])])}")
         sys.exit(130)
 

@@ -241,9 +241,9 @@ class Mine(tb.Adam):
 
 
 @pytest.mark.parametrize("wrong, message", [
-    ({"rng": np.random.RandomState(0)}, "rng must be a Generator of NumPy's.*, not of RandomState"),
-    ({"rng": None}, "rng must be a Generator of NumPy's.*, not of NoneType"),
-    ({"optimizer": Mine({})}, "the optimizer must be Adam or Adagrad, not Mine"),
+    ({"rng": np.random.RandomState(0)}, "rng must be a seed, or a Generator of NumPy's.*, not of RandomState"),
+    ({"rng": None}, "rng must be a seed, or a Generator of NumPy's.*, not of NoneType"),
+    ({"optimizer": Mine({})}, "the optimizer must be Adam or Adagrad, as tb.Adam.model.parameters. is, not Mine"),
     ({"settings": {"data": {1, 2}}}, "cannot be stored: JSON has no set"),
     ({"settings": None}, "settings must be a dict, not NoneType"),
     ({"settings": {(1, 2): 3}}, "cannot be stored: keys must be str")])

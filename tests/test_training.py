@@ -38,13 +38,18 @@ def fresh(rate=1e-3):
 
 
 def train(run, steps, checkpoint=None, every=10):
-    return tb.train(run, SPRITES, OBJECTIVE, steps, batch_size=7, checkpoint_every=every, checkpoint=checkpoint)
+    """Whether it came to its end."""
+    try:
+        tb.train(run, SPRITES, OBJECTIVE, steps, batch_size=7, checkpoint_every=every, checkpoint=checkpoint)
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def test_an_objective_of_ones_own(capsys):
     """Any function of the KL and the step: without a capacity there is none in the history."""
     run = fresh()
-    assert tb.train(run, SPRITES, lambda kl, step: (4 * kl.sum(), 4.0), 3, batch_size=7)
+    tb.train(run, SPRITES, lambda kl, step: (4 * kl.sum(), 4.0), 3, batch_size=7)
     step, total, reconstruction, kl, capacity, *_ = run.history[0]
     assert total == pytest.approx(reconstruction + 4 * kl) and np.isnan(capacity)
     assert "KL-C" not in capsys.readouterr().out
@@ -58,13 +63,14 @@ def test_a_capacity_that_is_no_function_is_none():
             return kl.sum(), 1.0
 
     run = fresh()
-    assert tb.train(run, SPRITES, Own(), 1, batch_size=7) and np.isnan(run.history[0][4])
+    tb.train(run, SPRITES, Own(), 1, batch_size=7)
+    assert np.isnan(run.history[0][4])
 
 
 def test_the_price_is_a_running_mean_of_the_slope():
     """From the first slope on, each counts a hundredth; of latents with slopes of their own, their mean."""
     run = fresh()
-    assert tb.train(run, SPRITES, lambda kl, step: (kl.sum(), np.array([step, 2 * step, 6 * step])), 21, batch_size=5)
+    tb.train(run, SPRITES, lambda kl, step: (kl.sum(), np.array([step, 2 * step, 6 * step])), 21, batch_size=5)
     price = 0.0
     for step, at in ((10, 1), (20, 2)):
         for s in range(step - 9, step + 1):
@@ -240,7 +246,7 @@ def test_an_index_is_an_integer_array():
 
     model = tb.BetaVAE(2, image_shape=(16, 16, 1))
     run = tb.Run(model, tb.Adam(model.parameters), np.random.default_rng(0))
-    assert tb.train(run, Own(), OBJECTIVE, 2, batch_size=7)
+    tb.train(run, Own(), OBJECTIVE, 2, batch_size=7)
     tb.metrics.evaluate(model, Own())
     with TemporaryDirectory() as folder:
         tb.write_report(run, Own(), folder, "")
@@ -345,6 +351,47 @@ def test_a_worker_that_is_forked_meanwhile_can_be_ended():
     os.read(here, 1)
     os.kill(workers[0], signal.SIGTERM)
     assert os.waitpid(workers[0], 0)[1] == signal.SIGTERM
+
+
+@pytest.mark.parametrize("wrong, message", [
+    (lambda run: (run.model, SPRITES, OBJECTIVE), r"train takes a run, not BetaVAE: tb.Run\(model, tb.Adam\("),
+    (lambda run: (tb.Run(run.model), SPRITES, OBJECTIVE), "needs an optimizer .*, and has none: tb.Run"),
+    (lambda run: (run, OBJECTIVE, SPRITES), r"data must have images\(index\) and a length, .*, not be <?"),
+    (lambda run: (run, SPRITES, 4.0), r"objective must be a function .*, as tb.beta_objective\(4.0\) is, not 4.0"),
+], ids=["model", "no optimizer", "exchanged", "number"])
+def test_wrong_uses_at_a_prompt(wrong, message, capsys):
+    """One line, that shows what would be right, before anything is compiled."""
+    with pytest.raises(ValueError, match=message) as refused:
+        tb.train(*wrong(fresh()), steps=3)
+    assert "\n" not in str(refused.value) and not capsys.readouterr().out
+
+
+def test_a_run_from_a_model_and_a_seed(uninterrupted, tmp_path):
+    model = tb.BetaVAE(3, seed=0)
+    run = tb.Run(model, tb.Adam(model.parameters, 1e-3), 0)
+    train(run, 30)
+    tb.save(run, tmp_path / "checkpoint.h5")
+    assert (tmp_path / "checkpoint.h5").read_bytes() == uninterrupted
+    assert tb.Run(model).optimizer is None
+    with pytest.raises(ValueError, match="a run needs a model, tb.BetaVAE.*, not Adam"):
+        tb.Run(tb.Adam(model.parameters))
+
+
+def test_quiet(capfd):
+    tb.train(fresh(), SPRITES, OBJECTIVE, 3, batch_size=7, quiet=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_bar_of_a_notebook(monkeypatch):
+    """On stdout, which is no terminal: one line that overwrites itself."""
+    class OutStream(io.StringIO):
+        pass
+
+    OutStream.__module__ = "ipykernel.iostream"
+    monkeypatch.setattr(sys, "stdout", OutStream())
+    train(fresh(), 3)
+    printed = sys.stdout.getvalue()
+    assert "3/3" in printed and "\r" in printed and "step 3/3" not in printed
 
 
 def test_without_a_place_for_the_progress_bar(monkeypatch):

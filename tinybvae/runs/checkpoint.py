@@ -35,8 +35,8 @@ class Run:
     """
 
     model: BetaVAE
-    optimizer: Optimizer | None
-    rng: np.random.Generator                      # np.random.default_rng(seed), or with another of GENERATORS
+    optimizer: Optimizer | None = None
+    rng: np.random.Generator | int = 0            # of images and noise: a seed, or a generator by one of GENERATORS
     step: int = 0                                 # updates done
     history: list = field(default_factory=list)   # rows of `history_columns`
     scores: list = field(default_factory=list)    # of `metrics.evaluate`, each with its "step"
@@ -44,13 +44,17 @@ class Run:
     price: float = np.nan                         # of a nat: a running mean of the objective's slope
 
     def __post_init__(self):
+        if not isinstance(self.model, BetaVAE):
+            raise ValueError(f"a run needs a model, tb.BetaVAE(…), not {type(self.model).__name__}")
+        if isinstance(self.rng, (int, np.integer)) and self.rng >= 0:
+            self.rng = np.random.default_rng(self.rng)
         generator = getattr(self.rng, "bit_generator", self.rng)
         if not isinstance(self.rng, np.random.Generator) or type(generator).__name__ not in GENERATORS:
-            raise ValueError(f"rng must be a Generator of NumPy's, as np.random.default_rng(seed) is, not of "
+            raise ValueError(f"rng must be a seed, or a Generator of NumPy's, as np.random.default_rng(seed) is, not of "
                              f"{type(generator).__name__}: no checkpoint could bring it back")
         if self.optimizer is not None and type(self.optimizer) not in OPTIMIZERS.values():
-            raise ValueError(f"the optimizer must be {' or '.join(OPTIMIZERS)}, not {type(self.optimizer).__name__}: "
-                             f"no checkpoint could bring it back")
+            raise ValueError(f"the optimizer must be {' or '.join(OPTIMIZERS)}, as tb.Adam(model.parameters) is, not "
+                             f"{type(self.optimizer).__name__}: no checkpoint could bring it back")
         if not isinstance(self.settings, dict):
             raise ValueError(f"settings must be a dict, not {type(self.settings).__name__}")
         as_json(self.settings)

@@ -40,10 +40,15 @@ def say(text, end="\n"):
         pass
 
 
-def progress(**how):
-    """A tqdm bar, of these options, in a terminal; elsewhere, and where stderr is closed, one that is not shown."""
+def progress(quiet=False, **how):
+    """A tqdm bar, of these options, in a terminal or a notebook; elsewhere, or if stderr is closed, it is not shown.
+
+    A notebook gets the same line as a terminal, which overwrites itself, on stdout: it needs no widgets.
+    """
+    if type(sys.stdout).__module__.startswith("ipykernel") and not quiet:
+        return tqdm(file=sys.stdout, mininterval=.5, ncols=80, **how)
     try:
-        shown = sys.stderr.isatty()
+        shown = sys.stderr.isatty() and not quiet
     except (AttributeError, ValueError):  # it is None, or closed
         shown = False
     return tqdm(disable=not shown, **how)

@@ -18,7 +18,7 @@ from tinybvae.runs.training import train
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",
-         "report.html")  # of a report, beside z0.gif …
+         "orientation.png", "report.html")  # of a report, beside z0.gif …
 
 
 @contextmanager
@@ -89,9 +89,8 @@ def trained(out, data, preset=None, **given):
             return run.model
     with opened(out, given, preset, newest is not None, data) as (run, _):
         say(f"training {out}, {settings['steps']} steps")
-        if not train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
-                     settings["checkpoint_every"], lambda run: save(run, checkpoint, before(checkpoint))):
-            raise KeyboardInterrupt
+        train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
+              settings["checkpoint_every"], lambda run: save(run, checkpoint, before(checkpoint)))
     return run.model
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinybvae.kernels import memory
 from tinybvae.kernels.arrays import integers
-from tinybvae.runs.checkpoint import capacity_at
+from tinybvae.runs.checkpoint import Run, capacity_at
 from tinybvae.runs.commandline import progress, say
 from tinybvae.runs.signals import interruptible
 from tinybvae.training import updates
@@ -15,35 +15,36 @@ from tinybvae.training import updates
 BAR = "|{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"  # with the losses, 80 columns
 
 
-def train(run, data, objective, steps, batch_size=64, checkpoint_every=1000, checkpoint=None):
+def train(run, data, objective, steps, batch_size=64, checkpoint_every=1000, checkpoint=None, quiet=False):
     """Train until `steps` updates are done, calling checkpoint(run) every `checkpoint_every` steps and at the end.
 
-    Arguments as of `training.updates`. A signal of ENDING ends the loop after the step in hand and a last checkpoint; a
-    second one of AT_ONCE acts at once. Returns whether all steps are done.
+    Arguments as of `training.updates`; `quiet` shows nothing. A signal of ENDING, such as Ctrl-C or a notebook's stop
+    button, ends the loop after the step in hand and a last checkpoint, and raises KeyboardInterrupt unless all steps
+    are done; a second one of AT_ONCE acts at once.
 
-    Raises ValueError for counts below 1 and for a run without an optimizer of its model's, and FloatingPointError,
-    before the update, if the loss or a gradient is not finite. Before a checkpoint they are computed once more, with
-    the updated weights: so the last checkpoint is the last good one.
+    Raises ValueError, before anything is compiled, for what is no run, data or objective, for counts below 1 and for a
+    run without an optimizer of its model's; and FloatingPointError, before the update, if the loss or a gradient is not
+    finite. Before a checkpoint they are computed once more, with the updated weights: so the last checkpoint is the
+    last good one.
     """
+    _require(run, data, objective)
     counts = integers([steps, batch_size, checkpoint_every], "steps, batch_size and checkpoint_every").tolist()
     if min(counts) < 1:
         raise ValueError("steps, batch_size and checkpoint_every must be at least 1")
     steps, batch_size, checkpoint_every = counts
-    learnt = run.optimizer.parameters if run.optimizer else {}
-    if not all(learnt.get(name) is p for name, p in run.model.parameters.items()):
-        raise ValueError("the run needs an optimizer of its model's parameters: it has none, or another's")
+    tell = (lambda *said, **how: None) if quiet else say
 
     def report_and_checkpoint():
         run.require_finite(run.model.loss_and_gradients(images, noise, objective, run.step))
         if bar.disable:  # not a terminal: a plain line instead
-            say(f"step {run.step}/{steps}: {line}")
+            tell(f"step {run.step}/{steps}: {line}")
         if checkpoint:
             checkpoint(run)
 
     with interruptible() as interrupted, np.errstate(all="ignore"):
-        images, noise = compiled(run, data, objective)
+        images, noise = compiled(run, data, objective, tell)
         line = "nothing left to do" if run.step >= steps else "stopped before a step"
-        with progress(total=steps, initial=run.step, bar_format=BAR) as bar:
+        with progress(quiet, total=steps, initial=run.step, bar_format=BAR) as bar:
             first, seconds, start = run.step, 0.0, time.perf_counter()  # of training, without checkpoints
             for images, noise, losses in () if interrupted else updates(run, data, objective, steps, batch_size):
                 seconds += time.perf_counter() - start
@@ -56,16 +57,32 @@ def train(run, data, objective, steps, batch_size=64, checkpoint_every=1000, che
                     break
                 start = time.perf_counter()
             report_and_checkpoint()
-    return run.step >= steps
+    if run.step < steps:
+        raise KeyboardInterrupt
 
 
-def compiled(run, data, objective):
+def _require(run, data, objective):
+    """Raise ValueError, in one line that shows what would be right, for what cannot be trained with."""
+    if not isinstance(run, Run):
+        raise ValueError(f"train takes a run, not {type(run).__name__}: tb.Run(model, tb.Adam(model.parameters), seed)")
+    learnt = run.optimizer.parameters if run.optimizer else {}
+    if not all(learnt.get(name) is p for name, p in run.model.parameters.items()):
+        raise ValueError("the run needs an optimizer of its model's parameters, and has "
+                         f"{'another' if run.optimizer else 'none'}: tb.Run(model, tb.Adam(model.parameters), seed)")
+    if not callable(getattr(data, "images", None)):
+        raise ValueError(f"data must have images(index) and a length, as tb.DSprites() has, not be {data!r:.60}")
+    if not callable(objective):
+        raise ValueError(f"objective must be a function (kl, step) -> (penalty, slope), as tb.beta_objective(4.0) is, "
+                         f"not {objective!r:.60}")
+
+
+def compiled(run, data, objective, tell=say):
     """Compile all kernels now, by a small step of a copy, and not within the first step. Its images and its noise."""
-    say("compiling... ", end="")
+    tell("compiling... ", end="")
     start = time.perf_counter()
     images, noise, _ = next(updates(copy.deepcopy(run), data, objective, run.step + 1, batch_size=2))
     memory.release()
-    say(f"{time.perf_counter() - start:.1f} s")
+    tell(f"{time.perf_counter() - start:.1f} s")
     return images, noise
 
 
