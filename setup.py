@@ -17,6 +17,7 @@ setup(
     python_requires=">=3.10",
     install_requires=["numpy>=1.26", "numba>=0.60", "h5py>=3.10", "matplotlib>=3.8", "imageio>=2.31", "tqdm>=4.66"],
     extras_require={"test": ["pytest>=7.4"],
+                    "notebook": ["jupyterlab>=4.0"],  # for examples/tour.ipynb
                     "sweep": ["dask[distributed]>=2024.1"],  # for examples/sweep.py
                     "torch": ["torch>=2.0"]},  # the tests' oracle for gradients, and the benchmark's rival
 )
