@@ -204,6 +204,11 @@ def test_curves_show_the_price_and_where_a_new_encoder_was_drawn(axes):
     assert len(axes(rows[:2])[-1].lines) == len(axes(rows[2:])[-1].lines) == 1
 
 
+def test_an_older_run_has_no_price(axes):
+    rows = [[step, 9., 8., 3., 0., 1., 2., 2, 8, np.nan, 0.] for step in (0, 10)]
+    assert len(axes(rows)) == 3
+
+
 def test_long_curves_are_means_over_several_rows(axes):
     rows = np.arange(10_000)
     history = np.stack([10 * rows, *10 * [rows % 2]], axis=1)

@@ -199,16 +199,18 @@ def curves(history, columns, order, labels, units, least=0.0):
     series = dict(zip(columns, rows.T))
     step = series["step"]
     figure = Figure(figsize=(11, 4), layout="constrained")
-    loss, kl, off, price = figure.subplot_mosaic("lko;pko", width_ratios=(3, 5, 3)).values()
+    priced = np.isfinite(series["price"]).any()  # which a run of an older version is not, until it goes on
+    loss, kl, off, *price = figure.subplot_mosaic("lko;pko" if priced else "lko", width_ratios=(3, 5, 3)).values()
     above = series["reconstruction"] - least
     loss.plot(step, above, color=INK, lw=.8)
     if (above > 0).any():
         loss.set_yscale("log", nonpositive="mask")
     loss.set_title("reconstruction loss" + (f" above its least, {least:.1f}" if least else "") + " (nats)", fontsize=9)
 
-    price.plot(step, series["price"], color=INK, lw=.8)
-    price.set_yscale("symlog", linthresh=.1)
-    price.set_title("price of a nat: the penalty's slope", fontsize=9)
+    for axis in price:
+        axis.plot(step, series["price"], color=INK, lw=.8)
+        axis.set_yscale("symlog", linthresh=.1)
+        axis.set_title("price of a nat: the penalty's slope", fontsize=9)
 
     each = [series[f"kl_z{d}"] for d in order]
     kl.stackplot(step, each, colors=[f"C{i % 10}" for i in range(len(each))], alpha=.75, lw=0)
@@ -231,7 +233,7 @@ def curves(history, columns, order, labels, units, least=0.0):
     if units:
         off.legend(fontsize=5, frameon=False, ncols=2)
     off.set_title("units that a batch does not switch on (%)", fontsize=9)
-    for axis in (loss, price, kl, off):
+    for axis in (loss, *price, kl, off):
         for at in step[1:][np.diff(series["new_encoder"]) > 0][:1]:
             axis.axvline(at, color=INK, lw=.8, ls=":")
         axis.set_xlabel("step", fontsize=8)

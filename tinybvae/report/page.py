@@ -162,10 +162,11 @@ def _curves(run, images):
     if not run.history:
         return ""
     series = dict(zip(run.history_columns, np.transpose(np.array(run.history, float))))
-    capacity, renewed = bool(np.isfinite(series["capacity"]).any()), bool((series["new_encoder"] == 1).any())
+    capacity, priced = (bool(np.isfinite(series[name]).any()) for name in ("capacity", "price"))
+    renewed = bool((series["new_encoder"] == 1).any())
     return f"""<h2>How it was learnt</h2>
-<p>The reconstruction loss, and the price of a nat, for which the encoder buys what lowers that loss by more; the KL of
-each latent, one above the other, so that one sees which opened when{
+<p>The reconstruction loss{", and the price of a nat, for which the encoder buys what lowers that loss by more" * priced
+    }; the KL of each latent, one above the other, so that one sees which opened when{
     ", and the capacity C that it follows" * capacity}; of each layer, the units that no image of a batch switched on{
     ". Dotted: where most units were drawn anew" * renewed}.</p>
 {_image(images, "loss.png", "curves of the reconstruction loss, a nat's price, each latent's KL and units off")}"""
