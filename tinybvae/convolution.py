@@ -1,36 +1,40 @@
-"""The three loops of a strided convolution, plainly. Called, each runs its fast twin in `kernels`; `.plain` is what
-stands here, and NUMBA_DISABLE_JIT=1 runs that.
+"""The three loops of a strided convolution, plainly.
 
-Every convolution of Burgess's network is 4×4, stride 2, padding 1: it halves an image, its transpose doubles one. Let
-`padded` be images `big` with one pixel of zeros around each, and p, q = 0 … 3:
+A call of one of these functions runs its fast twin in `kernels`. What stands here is its `.plain`, which is run instead
+if NUMBA_DISABLE_JIT=1.
+
+Every convolution of Burgess's network is 4×4, stride 2, padding 1: it halves an image's height and width, its transpose
+doubles them. Let `padded` be the images `big` with one pixel of zeros around each, and p, q = 0 … 3:
 
     conv2d(big, w)[n, i, j, o]  =  Σ padded[n, 2i+p, 2j+q, c] · w[p, q, c, o]                         over p, q and c
 
-(to a mathematician a cross-correlation: a convolution turns w round, which makes no difference if w is learnt).
-Multiply it entry by entry by any array `small` of its shape, and sum up:
+(Mathematicians call this a cross-correlation. In their convolution w is turned round, which makes no difference if w is
+learnt.) Multiply the result, entry by entry, by any array `small` of the same shape, and sum everything:
 
     F(big, w, small)  =  Σ padded[n, 2i+p, 2j+q, c] · w[p, q, c, o] · small[n, i, j, o]     over n, i, j, p, q, c and o
 
-F is linear in each of its arrays. So the derivative by an entry of one array is what that entry is multiplied by: hold
-its indices, sum over the others (of big, over all i and p with the entry's row 2i+p, and j and q with its column 2j+q).
-The three functions below are these derivatives (without bias),
+F is linear in each of its arrays. So the derivative of F with respect to one entry is what that entry is multiplied by:
+keep the entry's indices fixed, and sum over the others. (For an entry of big, sum over all i and p such that 2i+p is
+its row in `padded`, and all j and q such that 2j+q is its column.) The three functions below are these derivatives
+(without bias),
 
     conv2d = ∂F/∂small        conv2d_transpose = ∂F/∂big        conv2d_weight = ∂F/∂w
 
-which are all that backpropagation needs. For a layer y = conv2d(x, w), with dy = ∂L/∂y of a loss L: when x or w changes
-a little, L changes by ⟨change of y, dy⟩, and that is the change of F(x, w, dy) with dy held. Hence
+which are all that backpropagation needs. Let ⟨a, b⟩ be the sum of the products of a's and b's entries. Take a layer
+y = conv2d(x, w), with dy = ∂L/∂y for a loss L: when x or w changes a little, L changes by ⟨change of y, dy⟩. As ⟨y, dy⟩
+is F(x, w, dy), that is the change of F(x, w, dy) with dy held fixed. Hence
 
     dx = conv2d_transpose(dy, w)        dw = conv2d_weight(x, dy)
 
-⟨conv2d(x, w), small⟩ = ⟨x, conv2d_transpose(small, w)⟩ for all x and small, since both sides are F(x, w, small): so the
-transpose is called the adjoint. It is to the convolution what Aᵀ is to a matrix A. It leads from small to big, which is
-what a decoder needs: its layers are y = conv2d_transpose(x, w), with weights of their own. ⟨y, dy⟩ is F(dy, w, x),
-hence
+For all x and small, ⟨conv2d(x, w), small⟩ = ⟨x, conv2d_transpose(small, w)⟩, since both sides are F(x, w, small). For
+this reason the transpose is called the adjoint: it is to the convolution what Aᵀ is to a matrix A. It leads from small
+to big, which is what a decoder needs: the decoder's layers are y = conv2d_transpose(x, w), with weights of their own.
+There x is the small one and y the big one, so ⟨y, dy⟩ is F(dy, w, x), and hence
 
     dx = conv2d(dy, w)                  dw = conv2d_weight(dy, x)
 
 Shapes: big (N, 2H, 2W, C), w (4, 4, C, O), small (N, H, W, O); channels come last. The first two functions can add a
-bias, one number a channel, whose derivative is the sum of dy over images and pixels.
+bias, one number for each channel; the derivative with respect to it is the sum of dy over images and pixels.
 """
 
 import numpy as np
@@ -56,9 +60,9 @@ def conv2d(big, w, bias=0):
 
 @accelerated(kernels.conv2d_transpose)
 def conv2d_transpose(small, w, bias=0):
-    """padded[n,2i+p,2j+q,c] += Σ_o small[n,i,j,o] · w[p,q,c,o], for all i, j, p and q, from bias[c] on
+    """padded[n,2i+p,2j+q,c] += Σ_o small[n,i,j,o] · w[p,q,c,o], for all i, j, p and q, starting from bias[c]
 
-    big is padded without its border.
+    Returns big, which is padded without its border.
     """
     N, H, W, C = *small.shape[:3], w.shape[2]
     padded = np.full((N, 2 * H + 2, 2 * W + 2, C), bias, small.dtype)
@@ -79,5 +83,5 @@ def conv2d_weight(big, small):
 
 @accelerated(kernels.sum_pixels)
 def sum_pixels(y):
-    """Σ y[n,i,j,o] over n, i and j: of a bias, which is added to each pixel, this is the derivative"""
+    """Σ y[n,i,j,o] over n, i and j: for y = dy the derivative with respect to a bias, which is added to each pixel"""
     return y.sum(axis=(0, 1, 2))

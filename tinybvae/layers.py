@@ -1,7 +1,8 @@
 """The layers: `forward` keeps what `backward` needs; `backward` takes dy = ∂L/∂y, assigns the gradients, returns dx.
 
-∂L/∂y means: if y changes a little, L changes by ⟨change of y, dy⟩, the sum of their products. N batch; in convolutions
-H W are the sides of the small images, O their channels, C those of the big ones, and channels come last.
+∂L/∂y means: if y changes a little, L changes by ⟨change of y, dy⟩, the sum of the products of their entries. N is the
+batch size. In convolutions H and W are the sides of the small images, O is the number of their channels, C that of the
+big ones, and channels come last.
 """
 
 import numpy as np
@@ -16,36 +17,36 @@ from tinybvae.kernels.chain import Chain
 class Layer:
     """`parameters` and `gradients`: {name: array}, the same names and shapes. `settings`: what else it is made of.
 
-    With input_grad=False `backward` returns None: the first layer's x is the data, and nobody needs its dx. Layers with
-    parameters raise ValueError for arrays of another shape, or of another dtype than their own.
+    With input_grad=False `backward` returns None: that is for the first layer, whose x is the data, so that nobody
+    needs dx. Layers with parameters raise ValueError for arrays of a wrong shape, or of a dtype other than their own.
     """
 
-    settings = {}  # {name: what JSON can hold}: by these a checkpoint tells a layer from others of its class
-    role = None    # what `Chain` may take it for, which says why
+    settings = {}  # {name: what JSON can hold}: they tell a checkpoint in what layers of one class differ
+    role = None    # what kind of layer `Chain` may treat it as; `Chain` says why
 
     def __init__(self, input_grad=True, **parameters):
         self.input_grad, self.parameters = input_grad, Arrays(parameters, may_grow=True)
         self.gradients = {name: np.zeros_like(p) for name, p in parameters.items()}
 
     def forward(self, x):
-        """y, from x (N, …), which stays as it is; keeps, as attributes, what `backward` needs."""
+        """Return y, and keep what `backward` needs as attributes. x (N, …) is not changed."""
         raise NotImplementedError("each kind of layer says what it computes")
 
     def backward(self, dy):
-        """dx = ∂L/∂x, of the last x, from dy = ∂L/∂y, which stays as it is; assigns `gradients`, updates nothing."""
+        """Return dx = ∂L/∂x for the last x, and assign `gradients`. Neither dy = ∂L/∂y nor a parameter is changed."""
         raise NotImplementedError("each kind of layer says what its derivative is")
 
     def __repr__(self):
-        """As it is made, and the shapes of its parameters."""
+        """Its class, its settings, and the shapes of its parameters."""
         said = [*(f"{name}={value}" for name, value in self.settings.items()),
                 *(f"{name} {'×'.join(map(str, p.shape))}" for name, p in self.parameters.items())]
         return f"{type(self).__name__}({', '.join(said)})"
 
 
 def he_normal(shape, fan_in, rng, dtype):
-    """Weights with variance 2 / fan_in (He et al. 2015, eq. 10): for ReLUs, and here for all, for simplicity.
+    """Weights with variance 2 / fan_in (He et al. 2015, eq. 10): meant for ReLUs, used here for all, for simplicity.
 
-    Raises ValueError for a size below 1.
+    fan_in is the number of inputs that are summed for one output. Raises ValueError for a size below 1.
     """
     if min(shape) < 1:
         raise ValueError(f"inputs and outputs must be at least 1, not those of a weight of shape {shape}")
@@ -106,9 +107,9 @@ def relu_backward(dy, y, negative_slope):
 class ReLU(Layer):
     """y = max(x, negative_slope · x), of any shape; 0 ≤ negative_slope < 1.
 
-    A unit that no image switches on (x > 0) passes no gradient back if the slope is 0: its weights stay as they are,
-    and it is dead, unless the layers before it happen to change what it is given. With a small slope it learns on, and
-    may come back (Maas et al. 2013, eq. 2).
+    An image switches a unit on if it makes x > 0 there. If the slope is 0, a unit that no image switches on passes no
+    gradient back: its weights stay as they are, and it is dead, unless the layers before it happen to change its input.
+    With a small slope it goes on learning, and may come back (Maas et al. 2013, eq. 2).
     """
 
     role = "relu"
@@ -133,7 +134,7 @@ class ReLU(Layer):
 
 
 def switched_on(y):
-    """(units,) bool: the units, channels in convolutions, that y > 0 anywhere, a ReLU's y."""
+    """(units,) bool: for which units (in convolutions, channels) the output y of a ReLU is above 0 anywhere."""
     return (y > 0).reshape(-1, y.shape[-1]).any(axis=0)
 
 
@@ -203,9 +204,9 @@ class Conv2d(Layer):
 class ConvTranspose2d(Layer):
     """The adjoint of a `Conv2d`, to double an image: ⟨conv2d(a, w), x⟩ = ⟨a, conv2d_transpose(x, w)⟩ for every a.
 
-    x (N, H, W, O), weight (4, 4, C, O), y (N, 2H, 2W, C): here O are the inputs, and C the outputs, since the weight is
-    that of the `Conv2d`. Of the 4×4 taps, with stride 2, a pixel of y meets every second one in each direction: 2×2,
-    hence its fan-in.
+    x (N, H, W, O), weight (4, 4, C, O), y (N, 2H, 2W, C): here O counts the input channels, and C the output channels,
+    since the weight is laid out as that of the `Conv2d`. The stride is 2, so a pixel of y meets only every second of
+    the weight's 4×4 taps in each direction. That is 2×2 taps, hence fan_in = 4 · inputs.
     """
 
     role = "product"
@@ -228,11 +229,11 @@ class ConvTranspose2d(Layer):
 
 
 class Sequential(Chain):
-    """Layers one after the other, by name; parameter names are the layer's name, a dot, and its own.
+    """Layers one after the other, by name. A parameter's name is its layer's name, a dot, and its name in that layer.
 
-    Pickled or deeply copied, it is its layers' parameters and settings, without gradients or what `forward` kept.
-    Raises ValueError if a layer comes twice, or is none. (`Chain` has `parameters`, `gradients`, and what copies,
-    fused kernels and `infer`, which is `forward` in batches, ask for.)
+    A pickle or a deep copy holds the layers' parameters and settings, without gradients or what `forward` kept. Raises
+    ValueError if a layer comes twice, or is not a layer. (`Chain` has the rest: `parameters`, `gradients`, `infer`,
+    which is `forward` in batches, and what copies and fused kernels need.)
     """
 
     def __init__(self, **layers):
@@ -245,7 +246,7 @@ class Sequential(Chain):
         return x
 
     def backward(self, dy):
-        """The chain rule: what one layer returns, its dx, is dy of the one before it."""
+        """The chain rule: the dx that one layer returns is the dy of the layer before it."""
         with self.passing(backward=True) as layers:  # the last one first
             for layer in layers:
                 dy = layer.backward(dy)

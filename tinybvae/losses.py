@@ -1,8 +1,8 @@
 """The two terms of the β-VAE's loss: likelihoods and KL. And the objectives that weigh one against the other.
 
-Sums over pixels, means over the batch, nats everywhere. Each term returns its value together with its
-derivative, and raises ValueError unless its two arrays have one shape: images and the decoder's output (N, …), mean and
-logvar (N, D), of N ≥ 1.
+Losses are sums over pixels and means over the batch, always in nats. Each term returns its value together with its
+derivative, and raises ValueError unless its two arrays have the same shape, with N ≥ 1: images and the decoder's output
+(N, …), or mean and logvar (N, D).
 """
 
 import math
@@ -17,7 +17,7 @@ from tinybvae.schedule import as_schedule, value_at
 
 @small_is_zero
 def sigmoid(logits):
-    """s = 1 / (1 + e^−l) of logits l, computed from e^−|l|, which cannot overflow."""
+    """s = 1 / (1 + e^−l) for logits l, computed from e^−|l|, which cannot overflow."""
     small = np.exp(-np.abs(logits))
     return np.where(logits >= 0, 1, small) / (1 + small)
 
@@ -25,13 +25,13 @@ def sigmoid(logits):
 @accelerated(kernels.bernoulli_nll)
 @small_is_zero
 def bernoulli_nll(logits, images):
-    """Negative log-likelihood of the images in nats, and dlogits.
+    """Negative log-likelihood of the images in nats, and dlogits, its derivative with respect to the logits.
 
     Given z, pixels are independent: −log p(x|z) is a sum over them. From here on x is one pixel, white with the
     probability s = sigmoid(l): its log-likelihood is x log s + (1 − x) log(1 − s). Since log s = l − log(1 + eˡ) and
     log(1 − s) = −log(1 + eˡ),
 
-        its negative is log(1 + eˡ) − x l,  and the derivative of that by l is s − x
+        its negative is log(1 + eˡ) − x l,  and the derivative of that with respect to l is s − x
 
     (Kingma and Welling 2014, appendix C.1); both are divided by N for the batch's mean. `logaddexp` computes
     log(1 + eˡ) as max(l, 0) + log(1 + e^−|l|), which cannot overflow. Raises ValueError for pixels outside 0 … 1.
@@ -43,16 +43,16 @@ def bernoulli_nll(logits, images):
     return nll.sum(dtype=np.float64) / N, (sigmoid(logits) - images) / N
 
 
-# A likelihood p(x|z) is an object with three functions. The decoder's output (N, …) has an image's shape.
-#     nll(output, images)   its negative logarithm in nats, the batch's mean; and its derivative by the output
-#     picture(output)       the image to show for it, from 0 to 1
-#     least(images)         the least that nll can be for these images, in nats, the batch's mean
+# A likelihood p(x|z) is an object with three functions. The decoder's output has the images' shape (N, …).
+#     nll(output, images)   −log p(x|z) in nats, the batch's mean; and its derivative with respect to the output
+#     picture(output)       the images to show for this output, from 0 to 1
+#     least(images)         the least that nll can be for these images, whatever the output, in nats, the batch's mean
 
 class Bernoulli:
     """Pixels that are black or white: the output is a logit for each. See `bernoulli_nll`.
 
-    A gray x counts as white in x of all cases. Then the least is not 0, but the entropy of such draws, which no decoder
-    can avoid: most of the loss, for photographs.
+    A gray pixel x counts as one that is white in a share x of all cases. Then the least is not 0, but the entropy of
+    such draws, which no decoder can avoid. For photographs that is most of the loss.
     """
 
     def nll(self, output, images):
@@ -62,7 +62,7 @@ class Bernoulli:
         return sigmoid(output)
 
     def least(self, images):
-        """At s = x: −Σ [x log x + (1 − x) log(1 − x)]"""
+        """The nll at s = x: −Σ [x log x + (1 − x) log(1 − x)]"""
         require_one_shape(images)
         require_pixels(images)
         gray = np.asarray(images, np.float64)
@@ -76,8 +76,8 @@ class Bernoulli:
 class Gaussian:
     """Grays and colours: the output is the mean of a normal distribution for each pixel, of standard deviation `sigma`.
 
-    sigma weighs the reconstruction against the KL as β does: a smaller one asks for sharper pictures, at more nats.
-    Raises ValueError unless it is a number from 1e-6 to 1e6: what float32 can compute with.
+    sigma weighs the reconstruction against the KL, as β does: a smaller sigma asks for sharper pictures, at more nats
+    of KL. Raises ValueError unless it is a number from 1e-6 to 1e6, which float32 can compute with.
     """
 
     def __init__(self, sigma):
@@ -99,7 +99,7 @@ class Gaussian:
         return np.clip(output, 0, 1)
 
     def least(self, images):
-        """At y = x: log(sigma √(2π)) for each pixel. That is below 0 for sigma < 0.4, where a density may exceed 1."""
+        """The nll at y = x: log(sigma √(2π)) for each pixel. Below 0 for sigma < 0.4, since a density may exceed 1."""
         require_one_shape(images)
         return images[0].size * (math.log(self.sigma) + math.log(2 * math.pi) / 2)
 
@@ -112,15 +112,16 @@ bernoulli, gaussian = Bernoulli(), Gaussian
 
 @small_is_zero
 def gaussian_kl(mean, logvar):
-    """The KL(q ‖ p) of each latent (D,) in nats, and its derivatives by the latent's own mean and logvar (N, D).
+    """The KL(q ‖ p) of each latent (D,) in nats, and its derivatives with respect to mean and to logvar, each (N, D).
 
-    A latent's KL depends on its own mean and logvar alone. So where an objective gives each KL a slope of its own, that
-    multiplies these derivatives, too.
+    A latent's KL depends on its own mean and logvar alone. So an objective may give each latent's KL a slope of its
+    own, which multiplies that latent's derivatives.
 
-    q = N(μ, σ²), and the prior p = N(0, 1). The encoder gives log σ², for which any real number will do.
+    For each latent q = N(μ, σ²), and the prior is p = N(0, 1). The encoder gives log σ², since that may be any real
+    number. The KL, or Kullback-Leibler divergence, is a mean over z drawn from q, E_q:
 
     KL = E_q[log q(z) − log p(z)], with log q = −½ (log 2π + log σ² + (z − μ)² / σ²) and log p = −½ (log 2π + z²).
-    Under q, (z − μ)² is σ² on average and z² is μ² + σ², so
+    For z from q, (z − μ)² is σ² on average and z² is μ² + σ², so
 
         KL = ½ (μ² + σ² − 1 − log σ²),    ∂KL/∂μ = μ,    ∂KL/∂log σ² = ½ (σ² − 1),  as ∂σ²/∂log σ² = σ²
 
@@ -133,14 +134,14 @@ def gaussian_kl(mean, logvar):
     return kl.sum(axis=0, dtype=np.float64) / N, mean / N, variance_minus_1 / (2 * N)
 
 
-# An objective is a function (kl, step) -> (penalty, slope) of the KL of each latent (D,), the batch's mean in nats. The
-# penalty is added to the reconstruction loss. The slope is its derivative by the KL of each latent (D,), or one number
-# if that is the same for all: by nothing else do two objectives differ in the backward pass. If one has a method
-# capacity(step), the history and the curves show that C. README.md beside this file has two of one's own: a β for each
-# latent, and free bits.
+# An objective is a function (kl, step) -> (penalty, slope), where kl (D,) is the KL of each latent, the batch's mean in
+# nats. The penalty is added to the reconstruction loss. The slope is the penalty's derivative with respect to the KL of
+# each latent (D,), or one number if that is the same for all. In the backward pass two objectives differ in nothing but
+# the slope. If an objective has a method capacity(step), the history and the curves show what it returns as C.
+# README.md beside this file has two examples of objectives of one's own: a β for each latent, and free bits.
 
 def weighed(objective, kl, step, dtype):
-    """An objective's penalty, as a number, and its slope in arrays of this dtype. Raises ValueError for others."""
+    """An objective's penalty, a number, and its slope, an array of this dtype. Raises ValueError if it is not one."""
     if not callable(objective):
         raise ValueError(f"objective must be a function (kl, step) -> (penalty, slope), not {objective!r}")
     penalty, slope = pair(objective(kl.copy(), step), [()], [(), kl.shape],
@@ -150,10 +151,10 @@ def weighed(objective, kl, step, dtype):
 
 
 class BetaObjective:
-    """β · KL (Higgins et al. 2017, eq. 4), β a number or a schedule.
+    """β · KL (Higgins et al. 2017, eq. 4). β is a number or a schedule.
 
-    With β = 1 the loss estimates minus the VAE's bound, with 0 it is that of an autoencoder whose codes are noisy.
-    Raises ValueError as `as_schedule` does.
+    With β = 1 the loss estimates minus the VAE's bound (see `vae`). With β = 0 it is the loss of an autoencoder whose
+    codes are noisy. Raises ValueError as `as_schedule` does.
     """
 
     def __init__(self, beta=4.0):
@@ -168,14 +169,16 @@ class BetaObjective:
 
 
 class CapacityObjective:
-    """γ · |KL − C| (Burgess et al. 2018, eq. 8), γ and the capacity C, in nats, numbers or schedules.
+    """γ · |KL − C| (Burgess et al. 2018, eq. 8). γ and the capacity C, in nats, are numbers or schedules.
 
     The paper's C rises evenly from 0 to 25 nats in 100,000 steps. At KL = C the slope is 0, the middle of −γ and γ.
-    Eq. 8 has |KL − C| of each image; here, as in its replications, KL is the batch's mean, and its side of C decides
-    for all images. They differ: in examples/pretrained, an image is 0.4 nats off the mean, on average.
+    Eq. 8 takes |KL − C| of each image. Here, as in replications of the paper, KL is the batch's mean: whether that is
+    above or below C decides the sign of the slope for all images. But images differ: in examples/pretrained the KL of
+    an image is 0.4 nats off the mean, on average.
 
-    `width`, in nats, a number or a schedule, rounds the corner at KL = C: γ · (√((KL − C)² + width²) − width), whose
-    slope is 0 at C, 0.7 γ a width away, and comes ever closer to γ. Raises ValueError as `as_schedule` does.
+    `width`, in nats, a number or a schedule, rounds the corner at KL = C: γ · (√((KL − C)² + width²) − width). The
+    slope of this is 0 at C, 0.7 γ at one width above C, and comes ever closer to γ. Raises ValueError as `as_schedule`
+    does.
     """
 
     def __init__(self, gamma=1000.0, capacity=((0, 0.0), (100_000, 25.0)), width=0.0):
