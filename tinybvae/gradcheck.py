@@ -2,9 +2,9 @@
 
     (L(x + h v) − L(x − h v)) / 2h  =  ⟨∂L/∂x, v⟩ + O(h²)
 
-along a direction v. Each check returns relative errors, in float64: rounding leaves less than RIGHT, a wrong formula
-mostly 1e-3 and more, though one that is wrong in a small part only may leave 1e-5. A point where the function has a
-kink (a ReLU's input within h of 0) tells nothing: draw another.
+along a direction v. Each check computes in float64 and returns relative errors. If a formula is right, rounding leaves
+an error below RIGHT. If it is wrong, the error is mostly 1e-3 and more, though a formula that is wrong only in a small
+part may leave 1e-5. A point where the function has a kink (a ReLU's input within h of 0) tells nothing: draw another.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ RIGHT = 1e-6
 
 
 def relative_error(a, b):
-    """‖a − b‖ / (‖a‖ + ‖b‖), of arrays or numbers; 0 if both are 0. Raises ValueError unless of one shape."""
+    """‖a − b‖ / (‖a‖ + ‖b‖), of arrays or numbers; 0 if both are 0. Raises ValueError if shapes differ."""
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
         raise ValueError(f"a derivative must have its function's or its argument's shape, not {a.shape} and {b.shape}")
@@ -24,7 +24,7 @@ def relative_error(a, b):
 
 
 def numerical_gradient(function, x, h=1e-5):
-    """∂ function() / ∂x of a function that reads the float64 array x, one element after the other.
+    """∂ function() / ∂x, one element after the other, of a function that reads the float64 array x.
 
     x stays as it was. Raises ValueError unless it is float64.
     """
@@ -57,8 +57,8 @@ def _require_float64(x):
 def check_layer(layer, x, rng, h=1e-5):
     """The relative errors {"x": …, "weight": …} of a layer's `backward` at x, for L = ⟨forward(x), dy⟩, dy random.
 
-    A layer is anything with forward(x), backward(dy), parameters and gradients; one with input_grad=False has no error
-    of x. Raises ValueError unless all its arrays are float64, and `backward` leaves none out.
+    A layer is anything with forward(x), backward(dy), parameters and gradients; for one with input_grad=False there is
+    no error of x. Raises ValueError if an array is not float64, or if `backward` leaves out a gradient.
     """
     require_layer(layer, type(layer).__name__)
     for array in (x, *layer.parameters.values()):
@@ -83,11 +83,12 @@ def check_layer(layer, x, rng, h=1e-5):
 def check_model(model, images, noise, objective, step, rng, h=3e-8, points=4):
     """The relative error of `loss_and_gradients` along a random direction in each parameter array: {name: error}.
 
-    images (N, height, width, channels), noise (N, D), the model of float64: else ValueError. A new model's biases are 0
-    and most of an image is black, so its ReLUs stand on their kinks. Hence derivatives are taken at a random point near
-    the parameters, which stay as they were. There, too, one ReLU of thousands may have its kink within ±h v. So an
-    error is looked at again with 30 h: a mistake shows in both alike, and counts; what a kink or rounding does differs,
-    and another point is drawn. After `points` of them the smallest error counts.
+    Raises ValueError unless images are (N, height, width, channels), noise is (N, D) and the model is of float64. A new
+    model's biases are 0 and most of an image is black, so the inputs of many of its ReLUs are 0, where their kink is.
+    Hence derivatives are taken at a random point near the parameters, which are put back afterwards. There, too, one
+    ReLU of thousands may have its kink within ±h v. So an error that is not below RIGHT is measured again with 30 h. A
+    mistake in the formula shows alike in both, and counts. What a kink or rounding does differs, and then another point
+    is drawn. After `points` of them the smallest error counts.
     """
     def loss():
         return model.loss_and_gradients(images, noise, objective, step).total

@@ -1,4 +1,4 @@
-"""Adam (Burgess et al.) and Adagrad (Higgins et al.): they change parameters in place, by the gradients so far."""
+"""Adam (used by Burgess et al.) and Adagrad (by Higgins et al.) change parameters in place, by the gradients so far."""
 
 import numpy as np
 
@@ -11,10 +11,10 @@ from tinybvae.schedule import as_schedule, value_at
 class Optimizer:
     """`parameters` {name: array}, changed in place; `moments` {name: {parameter: array}}; `t`, the updates so far.
 
-    `update` takes gradients by the parameters' names. The learning rate and eps are numbers or schedules, by the
-    updates done. eps is never 0: where a gradient was always 0, as at a dead unit, an update would be 0/0. Raises
-    ValueError for settings out of range, for parameters that are not contiguous, writeable and float32 or float64, and
-    for gradients of another shape or dtype.
+    Moments are what is kept of past gradients. `update` takes gradients {name: array}, by the parameters' names. The
+    learning rate and eps are numbers, or schedules whose step is the number of updates done. eps must not be 0: where a
+    gradient was always 0, as at a dead unit, an update would be 0/0. Raises ValueError for settings out of range, for
+    parameters that are not contiguous, writeable and float32 or float64, and for gradients of another shape or dtype.
     """
 
     def __init__(self, parameters, moments, learning_rate, eps, **decays):
@@ -31,7 +31,7 @@ class Optimizer:
         self.moments = {moment: zeros_like(parameters) for moment in moments}
 
     def _rows(self, gradients):
-        """Of each parameter, or of all at once: itself, its gradient and its moments, each flat, (n,)."""
+        """Rows [parameter, gradient, moments …], each flat (n,): one row for each parameter, or one for all if joined."""
         dicts = self.parameters, gradients, *self.moments.values()
         joined = flat(*dicts)
         if joined:
@@ -53,10 +53,10 @@ class Optimizer:
 
 @accelerated(kernels.adam)
 def adam(p, g, m, v, rate, beta1, beta2, eps, t):
-    """m ← β₁ m + (1 − β₁) g;  v ← β₂ v + (1 − β₂) g²;  p ← p − rate · m̂ / (√v̂ + eps), in place, for the t-th time
+    """m ← β₁ m + (1 − β₁) g;  v ← β₂ v + (1 − β₂) g²;  p ← p − rate · m̂ / (√v̂ + eps), in place; the t-th update
 
-    m and v are running means of g and g²; m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) take away the pull of the zeros
-    that they start from.
+    m and v are running means of g and g². They start from 0, and so are too small at first: m̂ = m / (1 − β₁ᵗ) and
+    v̂ = v / (1 − β₂ᵗ) correct this.
     """
     m += (1 - beta1) * (g - m)
     v += (1 - beta2) * (g * g - v)
@@ -70,7 +70,7 @@ class Adam(Optimizer):
         super().__init__(parameters, ("m", "v"), learning_rate, eps, beta1=beta1, beta2=beta2)
 
     def update(self, gradients):
-        """`adam`, of each parameter."""
+        """Apply `adam` to each parameter."""
         rows = self._rows(gradients)
         rate, eps, beta1, beta2 = map(self.now, ("learning_rate", "eps", "beta1", "beta2"))
         self.t += 1
@@ -86,13 +86,13 @@ def adagrad(p, g, v, rate, eps):
 
 
 class Adagrad(Optimizer):
-    """Duchi et al. 2011, diagonal. Raises ValueError unless rate and eps > 0."""
+    """Duchi et al. 2011, the diagonal version. Raises ValueError unless rate and eps > 0."""
 
     def __init__(self, parameters, learning_rate=1e-2, eps=1e-10):
         super().__init__(parameters, ("v",), learning_rate, eps)
 
     def update(self, gradients):
-        """`adagrad`, of each parameter."""
+        """Apply `adagrad` to each parameter."""
         rows = self._rows(gradients)
         rate, eps = map(self.now, ("learning_rate", "eps"))
         self.t += 1

@@ -8,11 +8,11 @@ import math
 
 import numpy as np
 
-LEAST = 1e-30  # what counts as positive: well within the range of float32
+LEAST = 1e-30  # the least that counts as positive: well within the range of float32
 
 
 def value_at(schedule, step):
-    """The value at a step of a schedule, as `as_schedule` returns it."""
+    """The value at this step of a schedule that `as_schedule` returned."""
     if not isinstance(schedule, list):
         return schedule
     return float(np.interp(step, *zip(*schedule)))
@@ -21,7 +21,7 @@ def value_at(schedule, step):
 def as_schedule(name, schedule, zero=False):
     """The schedule in floats and lists, as JSON can hold it.
 
-    Raises ValueError unless its values are finite and positive, or at least 0 if `zero`, and its points' steps rise.
+    Raises ValueError unless its values are finite and positive, or at least 0 if `zero`, and its steps rise.
     """
     try:
         points = np.array(schedule, float)

@@ -1,24 +1,25 @@
 """The β-VAE: two architectures as tables, the reparameterization, and the chain rule by hand.
 
-A VAE (Kingma and Welling 2014) supposes that an image x came from a code z: z drawn from the prior p(z) = N(0, 1) in
-each of D latents, then x from the decoder's p(x|z). How probable it makes the data, p(x) = ∫ p(x|z) p(z) dz, cannot be
-computed, nor can the posterior p(z|x). The encoder approximates it by q(z|x), normal in each latent. Let E_q be the
-mean over z drawn from q(z|x). p(x) does not depend on z, and is p(x|z) p(z) / p(z|x) by Bayes' rule, so
+A VAE (variational autoencoder, Kingma and Welling 2014) supposes that an image x came from a code z of D numbers, the
+latents: first z was drawn from the prior p(z) = N(0, 1) in each latent, then x from the decoder's p(x|z). How probable
+this makes an image, p(x) = ∫ p(x|z) p(z) dz, cannot be computed, nor can the posterior p(z|x). The encoder approximates
+the posterior by q(z|x), which is normal in each latent. Let E_q be the mean over z drawn from q(z|x). By Bayes' rule
+p(x) is p(x|z) p(z) / p(z|x), whatever z is, so
 
     log p(x)  =  E_q[log p(x|z) + log p(z) − log p(z|x)]
               =  E_q[log p(x|z)] − E_q[log q(z|x) − log p(z)]  +  E_q[log q(z|x) − log p(z|x)]
               =  E_q[log p(x|z)] −   KL(q(z|x) ‖ p(z))         +    KL(q(z|x) ‖ p(z|x))
               ≥  E_q[log p(x|z)] −   KL(q(z|x) ‖ p(z))
 
-since no KL is negative: by Jensen's inequality −KL(q ‖ r) = E_q[log(r/q)] ≤ log E_q[r/q] = log 1 = 0, for any r. The
-last line is the evidence lower bound, ELBO. Training raises it: it lowers the reconstruction loss, −log p(x|z) for one
-z drawn for each image, which estimates −E_q[log p(x|z)], plus an objective's penalty on the KL, which for β = 1 is the
-KL.
+since no KL is negative: by Jensen's inequality −KL(q ‖ r) = E_q[log(r/q)] ≤ log E_q[r/q] = log 1 = 0, for any
+distribution r. The last line is the evidence lower bound, ELBO. Training raises it by lowering a loss of two terms. The
+reconstruction loss is −log p(x|z) for one z drawn for each image, which estimates −E_q[log p(x|z)]. To it is added an
+objective's penalty on the KL; for β = 1 the penalty is the KL itself.
 
-N batch, D latents. An architecture is a function of the number of latents, the image's shape (height, width, channels),
-the random generator that draws the weights and their dtype. It returns an encoder, from images to 2·D numbers (the
-means, then the log-variances of q(z|x)), and a decoder, from z to one number a pixel and channel, of which the
-likelihood p(x|z) is made: for `losses.bernoulli` a logit.
+N is the batch size, D the number of latents. An architecture is a function of the number of latents, the image's shape
+(height, width, channels), the random generator that draws the weights, and their dtype. It returns two networks: an
+encoder, from images to 2·D numbers (the means, then the log-variances of q(z|x)), and a decoder, from z to one number
+for each pixel and channel, from which the likelihood p(x|z) is computed. For `losses.bernoulli` this number is a logit.
 """
 
 from typing import NamedTuple
@@ -108,11 +109,12 @@ ARCHITECTURES = {function.__name__: function for function in (burgess2018, higgi
 def reparameterize(mean, logvar, noise):
     """z = μ + σ ε, with σ = exp(½ log σ²) and ε standard normal (Kingma and Welling 2014, section 2.4); all (N, D).
 
-    The reconstruction loss is a mean over z drawn from N(μ, σ²). A draw as such has no derivative by μ or σ: they only
-    say which draws are likely. z = μ + σ ε has the same distribution, but its randomness, ε, depends on neither. So for
-    a given ε, z is an ordinary function of both, and the derivative of the mean is the mean of the derivatives (as the
-    loss of such networks has kinks, but no jumps, in z, and grows no faster than a polynomial), which one draw for each
-    image estimates without bias. Raises ValueError for other shapes.
+    The reconstruction loss is a mean over z drawn from N(μ, σ²). A draw as such has no derivative with respect to μ or
+    σ: they only say which draws are likely. z = μ + σ ε has the same distribution, but its randomness, ε, depends on
+    neither. So for a given ε, z is an ordinary function of μ and σ, and the derivative of the mean loss is the mean of
+    the derivatives. (That holds since the loss of such networks, as a function of z, has kinks but no jumps, and grows
+    no faster than a polynomial.) One draw for each image estimates this mean without bias. Raises ValueError for other
+    shapes.
     """
     require_one_shape(mean, logvar, noise, dimensions=2)
     return mean + np.exp(logvar / 2) * noise
@@ -126,22 +128,22 @@ def reparameterize_backward(dz, logvar, noise):
 
 
 class Losses(NamedTuple):
-    """What one batch costs, in nats per image, mean over the batch."""
+    """What one batch costs, in nats per image, the mean over the batch."""
 
     total: float
     reconstruction: float
     kl: float
     kl_per_latent: np.ndarray  # (D,)
-    slope: np.ndarray          # d(penalty)/d(KL), the price of a nat: one, or (D,)
+    slope: np.ndarray          # d(penalty)/d(KL), the price of a nat: one number, or (D,)
 
 
 class BetaVAE:
-    """An encoder q(z|x) and a decoder p(x|z), by default Burgess's, started from `seed`.
+    """An encoder q(z|x) and a decoder p(x|z), by default Burgess's, with weights drawn from `seed`.
 
-    negative_slope: of all ReLUs, unless it is 0, which leaves them as the architecture made them. likelihood: p(x|z),
-    `losses.bernoulli`, `losses.gaussian(sigma)` or one of your own. Several threads may use one model: they wait for
-    each other (`alone`). Raises ValueError for a number of latents below 1, an image shape that the architecture cannot
-    take, a negative_slope that a ReLU cannot have, or what is no likelihood.
+    negative_slope is that of all ReLUs, unless it is 0, which leaves them as the architecture made them. likelihood is
+    p(x|z): `losses.bernoulli`, `losses.gaussian(sigma)` or one of your own. Several threads may use one model: they
+    wait for each other (`alone`). Raises ValueError for a number of latents below 1, an image shape that the
+    architecture cannot take, a negative_slope that a ReLU cannot have, or something that is no likelihood.
     """
 
     def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,
@@ -162,7 +164,7 @@ class BetaVAE:
 
     @property
     def _networks(self):
-        """Both, for their names: z is drawn between the two."""
+        """Both as one `Sequential`, which names all parameters. It never runs whole: z is drawn between the two."""
         if self._both is None or [*self._both.layers.values()] != [self.encoder, self.decoder]:
             self._both = Sequential(encoder=self.encoder, decoder=self.decoder)
         return self._both
@@ -187,7 +189,7 @@ class BetaVAE:
         return self._networks.relus
 
     @alone  # one thread at a time
-    @small_is_zero  # whatever NumPy was told to make of numbers too small for their dtype
+    @small_is_zero  # numbers too small for their dtype become 0, whatever NumPy was told to do about them
     def encode(self, images):
         """images (N, height, width, channels) -> mean (N, D), logvar (N, D) of q(z|x).
 
@@ -199,7 +201,7 @@ class BetaVAE:
     @alone
     @small_is_zero
     def decode(self, z):
-        """z (N, D) -> output (N, height, width, channels), logits or what p(x|z) is else made of.
+        """z (N, D) -> output (N, height, width, channels): logits, or what else p(x|z) is computed from.
 
         The picture is model.likelihood.picture(output).
         """
@@ -211,19 +213,20 @@ class BetaVAE:
         """One forward and one backward pass; assigns `gradients`, changes no parameter.
 
         images: (N, height, width, channels), 0 to 1. noise: ε, standard normal (N, D). objective(kl, step) -> (penalty,
-        slope), see `losses`. Returns `Losses`, in nats. Raises ValueError for other shapes or pixels, or without an
+        slope), see `losses`. Returns `Losses`, in nats. Raises ValueError for other shapes or pixels, or if there is no
         image.
 
             x ──encoder──▶ μ, log σ² ─┬─▶ z = μ + σ ε ──decoder──▶ output        L = −log p(x|z) + penalty(KL)
                                       └─▶ KL
 
-        Here the chain rule branches: μ and log σ² reach L through z and the decoder, and through KL. With
-        slope = ∂(penalty)/∂(KL) of each latent, β for Higgins et al. and γ · sign(KL − C) for Burgess et al.,
+        Here the chain rule branches: μ and log σ² reach L in two ways, through z and the decoder, and through the KL,
+        and the derivatives of both add up. With slope = ∂(penalty)/∂(KL) of each latent, which is β for Higgins et al.
+        and γ · sign(KL − C) for Burgess et al.,
 
             ∂L/∂μ      = dz              +  slope · μ / N
             ∂L/∂log σ² = dz · ε · σ / 2  +  slope · (σ² − 1) / 2N
 
-        N is there since KL is the batch's mean; dz has had it from the reconstruction loss, a mean too.
+        The KL is the batch's mean, hence the 1/N. dz has its 1/N already, since the reconstruction loss is a mean, too.
         """
         images, noise = self._batch(images, noise)
         mean, logvar = self._split(self.encoder.forward(images))
@@ -242,7 +245,7 @@ class BetaVAE:
         return Losses(float(reconstruction + penalty), float(reconstruction), float(kl_per_latent.sum()),
                       kl_per_latent, slope)
 
-    # What goes in, and what comes out of the parts, checked.
+    # Checks of what goes in, and of what the parts return.
 
     def _images(self, images):
         images = np.asarray(images, self.dtype)
@@ -260,13 +263,13 @@ class BetaVAE:
         return images, noise
 
     def _split(self, code):
-        """mean and logvar (N, D), of what the encoder returns."""
+        """mean and logvar (N, D), from what the encoder returns."""
         if code.shape[1:] != (2 * self.latents,):
             raise ValueError(f"an encoder returns (N, {2 * self.latents}), means and log-variances, not {code.shape}")
         return np.split(code, 2, axis=1)
 
     def _nll(self, output, images):
-        """The likelihood's, and its derivative in the model's dtype."""
+        """The likelihood's nll, and its derivative in the model's dtype."""
         nats, doutput = pair(self.likelihood.nll(output, images), [()], [output.shape],
                              f"a likelihood's nll returns (nats, derivative), one number and {output.shape}")
         return float(nats), doutput.astype(self.dtype, copy=False)
