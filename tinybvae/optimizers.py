@@ -31,7 +31,7 @@ class Optimizer:
         self.moments = {moment: zeros_like(parameters) for moment in moments}
 
     def _rows(self, gradients):
-        """Rows [parameter, gradient, moments …], each flat (n,): one row for each parameter, or one for all if joined."""
+        """Rows [parameter, gradient, moments …], each flat (n,): one for each parameter, or one for all if joined."""
         dicts = self.parameters, gradients, *self.moments.values()
         joined = flat(*dicts)
         if joined:

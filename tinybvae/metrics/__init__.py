@@ -1,7 +1,7 @@
 """How well latents match factors: mutual information, the names it gives to latents, five scores of disentanglement.
 
-N samples, D latents, K factors. codes (N, D) are posterior means, classes (N, K) the true factors; nats. `counted` says
-which factors are counted, and `notes` what is left out and why.
+There are N samples, D latents and K factors. codes (N, D) are posterior means, classes (N, K) the true factors;
+information is in nats. `counted` says which factors are counted, and `notes` what is left out and why.
 """
 
 from tinybvae.metrics.samples import NINE, constant_factors, encode_samples, factors_of, losses, units_off

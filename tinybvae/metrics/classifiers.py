@@ -1,4 +1,4 @@
-"""What scores ask how well factors can be told from latents: logistic regression, linear SVMs, a random forest."""
+"""Classifiers that tell factors from latents, for the scores: logistic regression, linear SVMs, a random forest."""
 
 import math
 
@@ -9,11 +9,11 @@ from tinybvae.layers import Linear
 from tinybvae.optimizers import Adam
 
 LEAF = 20  # samples in a leaf of the forest
-TOGETHER = 64  # SVMs, at most, that are in memory at a time
+TOGETHER = 64  # the most SVMs that are in memory at a time
 
 
 def logistic_regression(x, labels, classes, rng, steps=200, learning_rate=.2):
-    """A Linear layer from x (N, D) to a logit l for each class, by Adam on all of x.
+    """A Linear layer from x (N, D) to a logit l for each class, trained by Adam; each step sees all of x.
 
     L = −mean log p[label] with p = softmax(l), and ∂L/∂l = (p − one_hot) / N.
     """
@@ -30,10 +30,11 @@ def logistic_regression(x, labels, classes, rng, steps=200, learning_rate=.2):
 
 
 def linear_svms(z, labels, classes, cost=.01, iterations=20):
-    """w and b (classes,) of one SVM a class, with y = 1 for its samples z (N,) and −1 for others.
+    """w and b (classes,) of linear support vector machines, one for each class, from samples z (N,).
 
-    Each minimizes ½ (w² + b²) + Σ c max(0, 1 − y (w z + b))². c is `cost`, for y = 1 times N / (classes · samples of
-    the class). Newton's method is exact once it knows which samples lie inside the margin.
+    y is 1 for the samples of the class, and −1 for others. Each SVM minimizes
+    ½ (w² + b²) + Σ c max(0, 1 − y (w z + b))². c is `cost`, and where y = 1 it is multiplied by N / (classes · samples
+    of the class). Newton's method is exact once it knows which samples lie inside the margin, where y (w z + b) < 1.
     """
     _require_labels(labels, classes, len(z))
     parts = np.array_split(np.arange(classes), -(-classes // TOGETHER))
@@ -64,11 +65,12 @@ def _require_labels(labels, classes, N):
 
 
 def random_forest(x, bins, labels, rng, trees=10):
-    """A random forest (Breiman 2001) that tells labels from x (N, D), whole numbers below `bins`.
+    """A random forest (Breiman 2001) that predicts labels from x (N, D), whole numbers below `bins`.
 
-    Returns the importance of each latent, its part (D,) in what the splits take from the labels' entropy, and which of
-    the last third of samples (n,) are told right. Trees grow on samples drawn with replacement from the others; a node
-    splits at the best cut of √D latents, until it holds fewer than 2 LEAF samples or nothing is to be gained.
+    Returns the importance (D,) of each latent, which is its share of the entropy that all splits take from the labels,
+    and (n,) bool, for which of the last third of samples the forest is right. Trees grow on samples drawn with
+    replacement from the first two thirds. A node splits at the best cut that √D latents, drawn at random, offer, unless
+    it holds fewer than 2 LEAF samples or no cut gains anything.
     """
     if x.dtype.kind not in "iu" or ((x < 0) | (x >= bins)).any():
         raise ValueError(f"x must be whole numbers from 0 to {bins - 1}")
@@ -100,9 +102,10 @@ def random_forest(x, bins, labels, rng, trees=10):
 
 @compiled()
 def _best_cut(x, labels, train, seen, counts, bins, n_log_n):
-    """Of a node with samples `train` (n,): the gain of the best cut of latents `seen`, or 0; its latent; and the cut.
+    """For a node with samples `train` (n,): the gain of the best cut of a latent in `seen`, or 0; its latent; the cut.
 
-    The gain is what it takes from n · H of the labels, whose counts are (K,): n log n − Σ counts log counts.
+    The gain is by how much the cut lowers n · H, where H is the entropy of the labels. With counts (K,) of the labels,
+    n · H is n log n − Σ counts log counts.
     """
     gain, latent, cut = 0.0, 0, 0
     whole = n_log_n[len(train)] - n_log_n[counts].sum()

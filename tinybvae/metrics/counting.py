@@ -1,18 +1,18 @@
-"""Which factors scores count, and what is left out, and why."""
+"""Which factors the scores count, what is left out, and why."""
 
 import numpy as np
 
 from tinybvae.metrics.information import needed
 
-FEWEST, PER_CLASS = 60, 30   # samples that a score needs, and a factor for each of its classes, in the mean
-RARE = 20                    # samples that must not be of its most frequent class
+FEWEST, PER_CLASS = 60, 30   # samples that a score needs; samples that a factor needs for a class, on average
+RARE = 20                    # samples that a factor needs outside its most frequent class
 ONE_FACTOR = "only one factor counts, and which it is any code would tell: no FactorVAE, BetaVAE and DCI"
 
 
 def counted(classes):
-    """(K,) bool: which factors scores count: those of several classes, with PER_CLASS samples each, and RARE ones.
+    """(K,) bool: the factors that scores count, which have several classes and enough samples (PER_CLASS, RARE).
 
-    Raises ValueError if none is, or for fewer than FEWEST samples.
+    Raises ValueError if there is none, or if there are fewer than FEWEST samples.
     """
     kept = _enough(classes)
     if len(classes) < FEWEST or not kept.any():
@@ -21,7 +21,7 @@ def counted(classes):
 
 
 def several(classes):
-    """`counted`, for scores that ask which factor it is. Raises ValueError if there is one only."""
+    """`counted`, for scores that ask which factor is meant. Raises ValueError if only one counts."""
     kept = counted(classes)
     if kept.sum() < 2:
         raise ValueError(ONE_FACTOR)
@@ -29,13 +29,13 @@ def several(classes):
 
 
 def _enough(classes):
-    """(K,) bool: of which factors there are several classes, and samples enough of each."""
+    """(K,) bool: which factors have several classes, and enough samples (PER_CLASS, RARE)."""
     counts = [np.unique(column, return_counts=True)[1] for column in classes.T]
     return np.array([len(c) > 1 and c.mean() >= PER_CLASS and c.sum() - c.max() >= RARE for c in counts], bool)
 
 
 def notes(classes, names):
-    """What of the scores of samples with these classes (N, K) is left out, and why: lines of text."""
+    """Lines of text that say what is left out of the scores of samples with these classes (N, K), and why."""
     classes = np.asarray(classes)
     N, varying, enough = len(classes), (classes != classes[:1]).any(axis=0), _enough(classes)
     if not varying.any():

@@ -1,11 +1,11 @@
 """Five scores of disentanglement: MIG, which is in `information`, and four that train something.
 
-They lie between 0 and 1. For codes that are the factors, in any order and sign, FactorVAE and BetaVAE are 1; on
-dSprites the others are not, for their bins, cuts and linear classifiers cannot tell 32 positions apart. They follow
-Locatello et al. 2019, appendix C, whose numbers are the ones to compare with; where one departs from it, its docstring
-says so.
+All lie between 0 and 1. For codes that are the factors themselves, in any order and sign, FactorVAE and BetaVAE are 1.
+On dSprites the other three are less even then, since their bins, cuts and linear classifiers cannot tell 32 positions
+apart. All follow Locatello et al. 2019, appendix C, whose numbers are the ones to compare with; where a score departs
+from it, its docstring says so.
 
-With fewer than TRAIN samples, what is measured is measured on samples that trained nothing.
+With fewer than TRAIN samples, scores are measured on samples that were not used for training.
 """
 
 import numpy as np
@@ -19,13 +19,13 @@ from tinybvae.metrics.samples import as_samples, encode_samples
 NAMES = {"mig": "MIG", "factor_vae": "FactorVAE", "beta_vae": "BetaVAE", "sap": "SAP", "dci": "DCI"}
 TRAIN, TEST = 10_000, 5_000  # votes that the FactorVAE and BetaVAE scores learn from, and are measured on
 VOTERS = 64                  # samples, or pairs of them, behind a vote
-BINS = 64                    # that DCI cuts a latent into, of equal size
+BINS = 64                    # into which DCI cuts a latent, with equally many samples in each
 
 
 def scores(codes, classes):
-    """Those of NAMES that there can be, see `notes`; of DCI, the disentanglement."""
+    """The scores of NAMES that can be computed (see `notes`); of DCI, the disentanglement."""
     codes, classes = as_samples(codes, classes)
-    asked, shares = counted(classes).sum() > 1, known_shares(codes, classes)  # asked which factor it is
+    asked, shares = counted(classes).sum() > 1, known_shares(codes, classes)  # can one ask which factor it is?
     makers = {"mig": (lambda: mutual_information_gap(shares), not np.isnan(shares).all()),
               "factor_vae": (lambda: factor_vae_score(codes, classes), asked),
               "beta_vae": (lambda: beta_vae_score(codes, classes), asked),
@@ -36,7 +36,7 @@ def scores(codes, classes):
 
 @small_is_zero
 def evaluate(model, data, encoded=None):
-    """The scores of a model's posterior means, but for those that there cannot be: `notes` says which, and why."""
+    """The scores of a model's posterior means. `notes` says which cannot be computed, and why."""
     classes, mean, _ = encoded or encode_samples(model, data)
     try:
         counted(classes)
@@ -46,7 +46,7 @@ def evaluate(model, data, encoded=None):
 
 
 def _held_out(codes, classes):
-    """`as_samples`, fewer than TRAIN of them in random order: their last third is held out, and they may be sorted."""
+    """`as_samples`; fewer than TRAIN are shuffled, as their last third will be held out, and they may be sorted."""
     codes, classes = as_samples(codes, classes)
     order = np.random.default_rng(1).permutation(len(codes)) if len(codes) < TRAIN else slice(None)
     return codes[order], classes[order]
@@ -54,11 +54,12 @@ def _held_out(codes, classes):
 
 @small_is_zero
 def factor_vae_score(codes, classes, seed=0):
-    """Kim and Mnih 2018: samples that share a factor vote for the latent that varies least; how well that tells which.
+    """Kim and Mnih 2018: samples that share a factor vote for the latent that varies least; does it tell which factor?
 
-    A vote is the latent whose variance over VOTERS samples with one factor fixed is the smallest part of its variance
-    over all; a latent stands for the factor that most of its votes came from. Latents with a standard deviation below
-    .05 do not vote; without any that does, the score is 0.
+    For a vote, VOTERS samples are drawn in which one factor is fixed. They vote for the latent whose variance over them
+    is the smallest part of its variance over all samples. A latent stands for the factor from which most of its first
+    TRAIN votes came; the score is how often that is the right factor in the other votes. Latents with a standard
+    deviation below .05 do not take part; if none does, the score is 0.
     """
     codes, classes = _held_out(codes, classes)
     rng, classes = np.random.default_rng(seed), classes[:, several(classes)]
@@ -76,7 +77,8 @@ def factor_vae_score(codes, classes, seed=0):
 def beta_vae_score(codes, classes, seed=0):
     """Higgins et al. 2017, section 3: which factor do pairs share? A linear classifier answers, from how codes differ.
 
-    It sees the mean of |difference| over VOTERS pairs of samples, each pair with one value of the factor.
+    For each answer it sees the mean |difference| of codes over VOTERS pairs of samples; the two of a pair have the same
+    value of the factor.
     """
     codes, classes = _held_out(codes, classes)
     rng, classes = np.random.default_rng(seed), classes[:, several(classes)]
@@ -89,10 +91,11 @@ def beta_vae_score(codes, classes, seed=0):
 
 
 def _questions(classes, ones, rng):
-    """TRAIN + TEST questions which factor is shared: factors (M,), samples (M, VOTERS), and others alike (M, VOTERS).
+    """TRAIN + TEST questions, which factor is shared: factors (M,), samples (M, VOTERS), their partners (M, VOTERS).
 
-    The samples of a question are `ones` different ones. Of fewer than TRAIN, the last third is for TEST alone, and a
-    sample is alike to others only.
+    A partner is a sample with the same class of the question's factor. A question has `ones` different samples, each
+    repeated. If there are fewer than TRAIN samples, the last third is for TEST alone, and a sample is not its own
+    partner.
     """
     N, K = classes.shape
     factors = rng.integers(K, size=TRAIN + TEST)
@@ -108,9 +111,9 @@ def _questions(classes, ones, rng):
 
 
 def _alike(classes, factors, index, rng, apart):
-    """For each sample of index (M, S) one drawn from those that have the same class of the factor factors (M,).
+    """For each sample of index (M, S), one drawn from those with the same class of its row's factor, factors (M,).
 
-    `apart`: from the others, if there are some.
+    With `apart` it is another sample, if there is one.
     """
     drawn = np.empty_like(index)
     for k, column in enumerate(classes.T):
@@ -129,8 +132,9 @@ def _alike(classes, factors, index, rng, apart):
 def separated_predictability(codes, classes):
     """SAP (Kumar et al. 2018, section 3): by how much the best latent predicts a factor better than the second.
 
-    Predictions are a linear classifier's that sees one latent; two thirds of the samples train it, the rest measure it.
-    It hardly tells the middle ones of many classes in a row, so that only factors of two classes can score 1.
+    Predictions are made by a linear classifier that sees one latent. It is trained on two thirds of the samples, and
+    measured on the rest. Of many classes in a row it can hardly tell those in the middle, so only factors of two
+    classes can score 1.
     """
     codes, classes = _held_out(codes, classes)
     return gap(np.array([[_svm_accuracy(z, c) for c in classes[:, counted(classes)].T]
@@ -138,7 +142,7 @@ def separated_predictability(codes, classes):
 
 
 def _svm_accuracy(z, labels):
-    """Of the labels (N,), the share of the last third that linear SVMs predict from z (N,); 0 if z is constant."""
+    """The share of the last third of the labels (N,) that linear SVMs predict from z (N,); 0 if z is constant."""
     if z.var() <= 1e-12:
         return 0.0
     values, labels = np.unique(labels, return_inverse=True)
@@ -153,12 +157,14 @@ def _svm_accuracy(z, labels):
 def dci(codes, classes, seed=0):
     """Eastwood and Williams 2018: importance (D, K), disentanglement, completeness and informativeness, by these names.
 
-    importance, each column of sum 1, says how much each latent helps a random forest to tell a factor: one of their two
-    regressors; Locatello et al. took gradient-boosted trees. 0 for a factor that is not counted, or, with fewer than
-    TRAIN samples, not told better than by guessing. Disentanglement: is a latent important for one factor only?
-    1 − entropy of its row, in units of ln K, for K factors that are counted, weighed by the row's sum; NaN for K = 1,
-    as it is 1 for any code. Completeness: does a factor need one latent only? The same of columns, by ln D.
-    Informativeness: the share of the last third of samples that the forest, grown on the others, tells right.
+    importance says how much each latent helps a random forest to tell a factor. (The paper has a forest as one of two
+    regressors; Locatello et al. took gradient-boosted trees.) Each column sums to 1, or is 0 for a factor that is not
+    counted, or that, with fewer than TRAIN samples, is told no better than by guessing.
+
+    Disentanglement: is a latent important for one factor only? 1 − the entropy of its row, in units of ln K, for the K
+    factors that are counted; the mean over latents, weighted by the sums of the rows. NaN for K = 1, where it would be
+    1 for any code. Completeness: does a factor need one latent only? The same for columns, in units of ln D.
+    Informativeness: the share of the last third of samples for which the forest, grown on the others, is right.
     """
     codes, classes = _held_out(codes, classes)
     rng, kept = np.random.default_rng(seed), counted(classes)
@@ -175,16 +181,17 @@ def dci(codes, classes, seed=0):
         nats = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
         return float(np.average(1 - nats / np.log(max(rows.shape[1], 2)), weights=sums[:, 0])) if sums.any() else 0.0
 
-    several = int(importance.any(axis=0).sum() > 1)  # that can be told at all: else each latent would be about one only
+    several = int(importance.any(axis=0).sum() > 1)  # are several factors told? else each latent would be about one only
     return {"importance": importance, "completeness": focus(importance.T),
             "informativeness": float(np.mean([right for _, right in grown])),
             "disentanglement": several * focus(importance[:, kept]) if kept.sum() > 1 else np.nan}
 
 
 def _is_told(right, labels):
-    """Whether the last third of labels (N,) is told right (n,) more often than by guessing the others' most frequent.
+    """Whether a forest, right (n,) on the last third of labels (N,), beats guessing the others' most frequent label.
 
-    Where the two differ, it is right by chance in half of the cases, give or take NOISE / 2 standard deviations.
+    Where only one of the two is right, by chance it is the forest in half of the cases, give or take NOISE / 2 standard
+    deviations.
     """
     train = 2 * len(labels) // 3
     values, counts = np.unique(labels[:train], return_counts=True)

@@ -1,17 +1,17 @@
-"""How much latents know of factors: mutual information and its gap; what factors explain of latents, and their names."""
+"""How much latents know of factors: mutual information and its gap; what factors explain of latents; latents' names."""
 
 import numpy as np
 
 from tinybvae.metrics.samples import as_samples
 
 UNUSED = 0.05  # nats: a latent's mean may follow a factor, but with less KL than this the decoder cannot see it
-CLEAR = .1, 1.5  # a latent is named after a factor that explains this share of it, and so many times what others do
-NOISE = 4  # standard deviations of what pure noise seems to know that a share must not be taken for
-WIDE = 20  # bins of equal width, that mutual information cuts one into
+CLEAR = .1, 1.5  # a latent is named after a factor that explains this share of it, and this many times what others do
+NOISE = 4  # what noise seems to know must be below CLEAR even at so many standard deviations above its mean
+WIDE = 20  # bins of equal width into which mutual information cuts a latent
 
 
 def entropy(labels):
-    """H of discrete labels (N,) or of rows of them (N, …), by their frequencies."""
+    """The entropy H of discrete labels (N,) or of rows of them (N, …), from their frequencies."""
     p = np.unique(labels, axis=0, return_counts=True)[1] / len(labels)
     return -(p * np.log(p)).sum()
 
@@ -20,7 +20,7 @@ def mutual_information(codes, classes, bins=WIDE):
     """I(latent; factor) (D, K), each latent in bins of equal width: I = H(latent) + H(factor) − H(latent, factor)."""
     codes, classes = as_samples(codes, classes)
     binned = [np.digitize(z, np.linspace(z.min(), z.max(), bins + 1, dtype=z.dtype)[:-1]) for z in codes.T]
-    factors = [np.unique(c, return_inverse=True)[1] for c in classes.T]  # from 0 on, for one number instead of a pair
+    factors = [np.unique(c, return_inverse=True)[1] for c in classes.T]  # from 0 on, so that one number tells a pair
     return np.array([[entropy(z) + entropy(c) - entropy(z * len(c) + c) for c in factors] for z in binned])
 
 
@@ -35,9 +35,10 @@ def known_shares(codes, classes):
 
 
 def needed(classes):
-    """(K,): so many samples are needed to tell what a latent knows of a factor, so that noise seems to know < CLEAR.
+    """(K,): the samples it takes to tell what a latent knows of a factor: so many that noise seems to know < CLEAR.
 
-    Noise in B bins seems to know χ² / 2N nats of K classes, with (B − 1)(K − 1) degrees of freedom (Wilks 1938).
+    Noise in B bins seems to know χ² / 2N nats of a factor of K classes, where χ² has (B − 1)(K − 1) degrees of freedom
+    (Wilks 1938).
     """
     entropies = np.array([entropy(column) for column in np.transpose(classes)])
     freedom = (WIDE - 1) * np.array([len(np.unique(column)) - 1 for column in np.transpose(classes)])
@@ -58,7 +59,7 @@ def mutual_information_gap(shares):
 
 
 def gap(scores):
-    """The best of D latents minus the second best, in the mean over K factors; scores (D, K) are at least 0."""
+    """The best of D latents minus the second best, the mean over K factors; scores (D, K) are at least 0."""
     second, best = np.sort(np.vstack([np.zeros_like(scores), scores]), axis=0)[-2:]
     return float((best - second).mean())
 
@@ -67,8 +68,8 @@ def explained(codes, classes):
     """(D, K): the share of each latent's variance that a factor explains, by the means of its classes.
 
     This is the correlation ratio, 1 − (variance within classes) / (variance), both unbiased (Kelley 1935), so that
-    noise has 0 on average. NaN where it cannot be told: the factor is constant, or so few samples are there that noise
-    may seem to have CLEAR. See `needed`.
+    noise has 0 on average. NaN where it cannot be told, because the factor is constant, or because there are so few
+    samples that noise may seem to have a share of CLEAR (see `needed`).
     """
     codes, classes = as_samples(codes, classes)
     N, z = len(codes), (codes - codes.mean(axis=0)).astype(float)
@@ -84,10 +85,10 @@ def explained(codes, classes):
 
 
 def name_latents(shares, kl, factor_names):
-    """Of each latent, a name and the largest of its `explained` shares (D, K): the factor's, "mixed" if not CLEAR, or
-    "unused".
+    """For each latent, a name and the largest of its `explained` shares (D, K).
 
-    Where no factors are known, K = 0 or all are NaN, it is "used" instead.
+    The name is that of the factor with this share, or "mixed" if that is not CLEAR, or "unused". Where no factors are
+    known (K = 0, or all shares are NaN), it is "used" or "unused".
     """
     known = not np.isnan(shares).all()
     shares = np.nan_to_num(shares)

@@ -1,4 +1,4 @@
-"""Codes without a network: principal and independent components, what the β-VAE is compared with."""
+"""Codes without a network, with which the β-VAE is compared: principal and independent components."""
 
 import numpy as np
 
@@ -6,8 +6,9 @@ import numpy as np
 def principal_components(x, D):
     """PCA: codes (N, D) of samples x (N, P), white: of mean 0 and variance 1 each, and uncorrelated.
 
-    x − its mean = U S Vᵀ (singular value decomposition). Of all directions, the first columns of V are those in which x
-    varies most, by S²/N, and its coordinates in them are U S. Raises ValueError if x varies in fewer than D directions.
+    x − its mean = U S Vᵀ (singular value decomposition). The first columns of V are the directions in which x varies
+    most, with variance S²/N, and the coordinates of x in them are U S. Raises ValueError if x varies in fewer than D
+    directions.
     """
     U, S, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
     most = int((S > 1e-6 * S[0]).sum())
@@ -17,9 +18,9 @@ def principal_components(x, D):
 
 
 def independent_components(z, rng, steps=200):
-    """ICA: white codes z (N, D) turned so that each is as little like a normal distribution as can be.
+    """ICA: white codes z (N, D), rotated so that each component is as far from a normal distribution as can be.
 
-    A sum of independent variables is closer to normal than they are: so the directions furthest from it are the
+    A sum of independent variables is closer to normal than they are: so the directions furthest from normal are the
     variables themselves. FastICA (Hyvärinen 1999, eq. 20), for all rows w of W at once: w ← E[z g(w z)] − E[g'(w z)] w
     with g = tanh, then the nearest rotation.
     """
@@ -31,7 +32,7 @@ def independent_components(z, rng, steps=200):
 
 
 def whitened(z):
-    """Codes z (N, D), white and otherwise as near to what they were as can be: each axis stays itself.
+    """Codes z (N, D) made white, but changed as little as possible: each axis stays near to what it was.
 
     Raises ValueError if they vary in fewer than D directions.
     """

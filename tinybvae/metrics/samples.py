@@ -1,4 +1,4 @@
-"""Samples of a data set, and what a model makes of them: codes, losses, and units that none switches on."""
+"""Samples of a data set, and what a model makes of them: codes, losses, and units that no image switches on."""
 
 import copy
 
@@ -15,14 +15,15 @@ NINE = (278199, 285035, 329107, 720574, 657472, 327784, 626562, 251463, 305848) 
 
 
 def encode_samples(model, data, samples=10_000, seed=0, batch_size=BATCH):
-    """Of images drawn as `_draw` does the classes (samples, K), and mean and logvar (samples, D) of q(z|x).
+    """The classes (samples, K) of images drawn as `_draw` does, and mean and logvar (samples, D) of their q(z|x).
 
-    Who takes them as `encoded`, and is given none, draws its own. `data` is a DSprites, Images, or what has all that
-    `tinybvae.data` lists; without factors, K is 0. Raises FloatingPointError if a latent is not finite, and ValueError
-    if the classes are no integers, or beyond its factor_sizes.
+    Functions with an argument `encoded` take these three; if it is not given, they call this function themselves.
+    `data` is a DSprites, an Images, or an object with all that `tinybvae.data` lists; without factors, K is 0. Raises
+    FloatingPointError if a latent is not finite, and ValueError if the classes are not integers, or beyond the data's
+    factor_sizes.
     """
     index = _draw(data, samples, seed)
-    drawn, where = np.unique(index, return_inverse=True)  # each once, in a file's order
+    drawn, where = np.unique(index, return_inverse=True)  # each image once, in the file's order
     batches = [model.encode(images) for images in _batches(data, drawn, batch_size)]
     mean, logvar = (np.concatenate(arrays)[where] for arrays in zip(*batches))
     if not np.isfinite([mean, logvar]).all():
@@ -31,9 +32,9 @@ def encode_samples(model, data, samples=10_000, seed=0, batch_size=BATCH):
 
 
 def _draw(data, samples, seed):
-    """The index of images drawn at random: (samples,), or fewer, if there are fewer, since none comes twice.
+    """The index of images drawn at random: (samples,), or fewer if there are fewer, since none is drawn twice.
 
-    Of a set fifty times as large, as dSprites is, one in a hundred may.
+    Only from a set fifty times as large, as dSprites is, one in a hundred may be drawn twice.
     """
     rng, count = np.random.default_rng(seed), len(data)
     return rng.integers(count, size=samples) if count >= 50 * samples else rng.permutation(count)[:samples]
@@ -45,7 +46,7 @@ def _batches(data, index, batch_size):
 
 
 def factors_of(data):
-    """The names of its factors, () if none are known, and their sizes, () if it does not say them."""
+    """The names of the data's factors, () if none are known, and their sizes, () if the data do not say them."""
     names, sizes = getattr(data, "factor_names", None), getattr(data, "factor_sizes", None)
     return () if names is None else tuple(names), () if sizes is None else tuple(sizes)
 
@@ -66,9 +67,9 @@ def _classes(data, index):
 
 
 def losses(model, data, samples=10_000, batch_size=50):
-    """In nats: reconstruction loss, from one z an image, its least, and KL, of images drawn with replacement.
+    """In nats, for images drawn with replacement: reconstruction loss, from one z for each image; its least; and KL.
 
-    Of dSprites, that of NINE, too, from means.
+    For the whole of dSprites also the reconstruction loss of NINE, from their posterior means.
     """
     rng, sums = np.random.default_rng(0), np.zeros(3)
     for _ in range(samples // batch_size):
@@ -85,8 +86,8 @@ def losses(model, data, samples=10_000, batch_size=50):
 
 
 def units_off(model, data, samples=2000, seed=0, batch_size=BATCH):
-    """{layer: [off, units]}: of a layer's units, how many no image switches on, of some drawn as `_draw` does."""
-    looked_at = alone(copy.deepcopy)(model)  # which keeps what its layers made
+    """{layer: [off, units]}: how many of a layer's units no image switches on, among some drawn as `_draw` does."""
+    looked_at = alone(copy.deepcopy)(model)  # a copy, so that the model's layers keep what they have
     on = dict.fromkeys(model.relus, False)
 
     @alone
