@@ -22,7 +22,7 @@ BLOCK = 4096  # images that are drawn at a time
 def hdf5(sprites):
     """The bytes of an .hdf5 file in DeepMind's layout, with all images of a `DSprites`; shows a progress bar.
 
-    Its chunks hold 64 whole images each, so that a batch can be read without the rest, and a checksum.
+    Each chunk holds 64 whole images, so that a batch can be read without the rest, and a checksum.
     """
     count = len(sprites)
     with (h5py.File("in memory", "w", driver="core", backing_store=False, userblock_size=USER_BLOCK) as file,
@@ -61,7 +61,7 @@ def main():
             raise ValueError(f"{target}: there is no folder {target.parent}, or it may not be written to")
         sprites = DSprites()
         data = hdf5(sprites)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # what is half written is removed
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # so that Ctrl-C removes what is half written
         write_atomically(target, data, new=True)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -69,10 +69,10 @@ def main():
         parser.error(f"argument --write: {target} exists already: give another name")
     except (ValueError, MemoryError, OSError) as error:
         parser.error(f"argument --write: {error}")
-    with suppress(OSError, ValueError):  # nobody may be there to read it
+    with suppress(OSError, ValueError):  # perhaps nobody is there to read it
         print(f"{len(sprites)} images, {len(data) / 1e6:.1f} MB", flush=True)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # at once: a KeyboardInterrupt may get lost within libraries
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends it at once: a KeyboardInterrupt may get lost in libraries
     main()

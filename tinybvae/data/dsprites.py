@@ -1,7 +1,7 @@
 """dSprites as a function of its factors: 737,280 binary 64×64 images of one sprite, rendered on demand.
 
-`sprites` draws an image, and `DSprites` makes DeepMind's files look the same. `python -m tinybvae.data --write
-FILE.hdf5` writes the whole data set.
+`sprites` draws the images. `DSprites` gives them, or those of DeepMind's files, in one and the same way.
+`python -m tinybvae.data --write FILE.hdf5` writes the whole data set.
 """
 
 import math
@@ -17,8 +17,8 @@ class DSprites:
     """The data set, in DeepMind's order: index = ((shape·6 + scale)·40 + orientation)·1024 + x·32 + y.
 
     DSprites() renders each image when asked for it. DSprites(path) reads DeepMind's .npz or .hdf5, as `Images` does,
-    and keeps one bit a pixel (378 MB for the whole set). A file may hold a part of the data set: an image's index is
-    then its place in the file. Raises ValueError if this is no such file.
+    and keeps one bit for each pixel (378 MB for the whole set). A file may hold a part of the data set: an image's
+    index is then its place in the file. Raises ValueError if it is not such a file.
 
     Methods take integers and raise ValueError for images that do not exist.
     """
@@ -32,12 +32,12 @@ class DSprites:
         if path is not None:
             self._file = path if isinstance(path, Images) else Images(path)
             classes = _classes_of(self._file)
-            self._numbers = np.ravel_multi_index(classes.T, FACTOR_SIZES)  # the place in the whole set of each image
+            self._numbers = np.ravel_multi_index(classes.T, FACTOR_SIZES)  # each image's place in the whole set
             self._order = np.argsort(self._numbers, kind="stable")
 
     @property
     def path(self):
-        """Of the file that the images are read from; None if they are rendered."""
+        """The path of the file that the images are read from; None if they are rendered."""
         return self._file.path if self._file else None
 
     def __repr__(self):
@@ -64,7 +64,7 @@ class DSprites:
         return np.stack([values[classes] for values, classes in zip(FACTOR_VALUES, self.classes(index).T)], axis=-1)
 
     def index(self, classes):
-        """int64 (N,): the inverse of `classes`, from (N, 5). In a file, the first image that has these classes."""
+        """int64 (N,): the images that have these classes (N, 5), the first ones in a file; the inverse of `classes`."""
         classes = integers(classes, "classes")
         if classes.ndim != 2 or classes.shape[1] != 5:
             raise ValueError(f"classes must have shape (N, 5), not {classes.shape}")
@@ -83,8 +83,8 @@ class DSprites:
 def load_data(path=None):
     """dSprites, rendered on demand, or the images of a .npz or .hdf5 file: `DSprites`, if they are that, or `Images`.
 
-    What has DeepMind's layout, six classes of each 64×64 image, the first always 0 and none of them named, must be
-    dSprites. Raises ValueError as these two do.
+    A file in DeepMind's layout must be dSprites: that is one of 64×64 images with six classes each, the first always 0,
+    and none of them named. Raises ValueError as these two do.
     """
     if path is None:
         return DSprites()
@@ -95,7 +95,7 @@ def load_data(path=None):
 
 
 def _classes_of(images):
-    """The five factor classes (N, 5) of all images of one of DeepMind's files. Raises ValueError if it is none."""
+    """The five factor classes (N, 5) of all images of one of DeepMind's files. Raises ValueError if it is not one."""
     sizes = (1, *FACTOR_SIZES)  # a constant colour first
     if images.image_shape != DSprites.image_shape:
         wrong = f"imgs must be of shape (N, 64, 64), not (N, {', '.join(map(str, images.image_shape))})"

@@ -1,7 +1,7 @@
 """Files that survive: written whole or not at all, and known by their digest to be undamaged.
 
-The first 512 bytes of an HDF5 file written here hold, as text, the SHA-256 of the rest, which is plain HDF5 (a "user
-block": any HDF5 tool opens the file). HDF5 itself neither notices flipped bits nor survives all of them.
+The first 512 bytes of an HDF5 file written here, a "user block", hold as text the SHA-256 of the rest. The rest is
+plain HDF5, so any HDF5 tool opens the file. HDF5 itself neither notices flipped bits nor survives all of them.
 """
 
 import errno
@@ -12,19 +12,19 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 USER_BLOCK = 512  # bytes
-OPEN = USER_BLOCK + 20  # where HDF5 marks a file that somebody has open for writing, or had when he was killed
+OPEN = USER_BLOCK + 20  # the byte where HDF5 marks a file that is open for writing, or was when its writer was killed
 
 
 def user_block(title, content):
-    """The USER_BLOCK bytes that stand before `content` in a file: a line of what it is, and a digest of it."""
+    """The USER_BLOCK bytes that stand before `content` in a file: a line that says what it is, and its digest."""
     text = f"{title}\nsha256 of all after byte {USER_BLOCK}: {hashlib.sha256(content).hexdigest()}\n"
     return text.encode().ljust(USER_BLOCK, b"\0")
 
 
 def intact(title, data):
-    """The bytes of a file, or None if they are not those whose digest its user block has.
+    """The bytes of a file, or None if their digest is not the one in its user block.
 
-    That somebody has it open for writing changes nothing, as long as he has not written.
+    A file that somebody has open for writing is still intact, as long as nothing has been written.
     """
     if data[OPEN:OPEN + 1] == b"\1":
         data = data[:OPEN] + b"\0" + data[OPEN + 1:]
@@ -32,11 +32,11 @@ def intact(title, data):
 
 
 def write_atomically(path, data, keep=None, new=False):
-    """Put bytes into a file so that, killed at any moment, it holds either what it held before or all of `data`.
+    """Put `data` into a file so that, if the process is killed at any moment, the file holds the old bytes or all new.
 
-    What it held before goes to the file `keep`, if there is one; if it is to be `new`, FileExistsError is raised.
-    Writers of one file do not disturb each other: the last one wins. What a killed one leaves behind, `remove_halves`
-    removes.
+    If `keep` is given, what the file held before goes to that file. If the file is to be `new` and exists already,
+    FileExistsError is raised. Writers of one file do not disturb each other: the last one wins. `remove_halves` removes
+    what a killed writer leaves behind.
     """
     path = Path(path)
     temporary = _beside(path)
@@ -56,7 +56,7 @@ def write_atomically(path, data, keep=None, new=False):
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":  # the rename itself is on disk once the folder is
-        with suppress(OSError), ExitStack() as opened:  # where folders cannot be asked, the file is there all the same
+        with suppress(OSError), ExitStack() as opened:  # where folders cannot be synced, the file is there all the same
             folder = os.open(path.parent, os.O_RDONLY)
             opened.callback(os.close, folder)
             os.fsync(folder)
@@ -68,7 +68,7 @@ def _claim(path):
 
 
 def _sync(file):
-    """Wait until the disk has it, where the file system can tell: some of networks and virtual machines cannot."""
+    """Wait until the file is on disk, if the file system can tell: some on networks and virtual machines cannot."""
     try:
         os.fsync(file)
     except OSError as error:
@@ -82,13 +82,13 @@ def _beside(path):
 
 
 def remove_halves(folder):
-    """Remove what killed writers left there, if no writer is at work."""
+    """Remove what killed writers left there. To be called only while no writer is at work."""
     for left in Path(folder).glob(f".*.{16 * '[0-9a-f]'}.tmp"):
         left.unlink()
 
 
 def _link(path, other):
-    """Give a file a second name, `other`, whatever had that before; or only that one, where a file cannot have two."""
+    """Give a file a second name, `other`, whatever had that name; where it cannot have two, `other` is its only one."""
     second = _beside(other)
     try:
         os.link(path, second)

@@ -1,9 +1,9 @@
 """Images from a .npz or .hdf5 file, DeepMind's or your own: read from front to back, without unpickling anything.
 
 A file holds `imgs` (N, height, width) or (N, height, width, channels), of 1 channel or 3: booleans, integers 0 and 1 or
-0 to 255, or floats from 0 to 1. If their factors are known, it also holds the classes of each image, integers (N, K)
-from 0 on, as `latents_classes` in an .npz and `latents/classes` in an .hdf5; and `factor_names`, K strings, if they
-have names.
+0 to 255, or floats from 0 to 1. If the factors are known, it also holds the classes of each image, integers (N, K) from
+0 on, as `latents_classes` in an .npz and `latents/classes` in an .hdf5; and if the factors have names, `factor_names`,
+K strings.
 """
 
 import errno
@@ -23,8 +23,8 @@ import numpy as np
 from tinybvae.data.files import USER_BLOCK, intact
 from tinybvae.kernels.arrays import integers
 
-BLOCK = 2 ** 24  # bytes of images that are in memory as the file has them, at a time
-SEALED = "tinybvae images 1"  # in the user block of `python -m tinybvae.data`' files: they are checked by digest
+BLOCK = 2 ** 24  # bytes of images that are in memory at a time in the file's own form
+SEALED = "tinybvae images 1"  # in the user block of files that `python -m tinybvae.data` wrote: their digest is checked
 READ_ALL = """
 import h5py, sys
 print("reading", flush=True)
@@ -40,12 +40,13 @@ with h5py.File(sys.argv[1], "r", locking=False) as file:
 
 
 class Images:
-    """The images of a file, and what DSprites has, too: images(index), classes(index), factor_names, factor_sizes.
+    """The images of a file, used as DSprites is: images(index), classes(index), factor_names, factor_sizes.
 
-    Black and white images are kept in memory, one bit a pixel; others in a temporary file that is gone with the
-    process: so that memory does not grow while they are looked at. image_shape: (height, width, channels). Without
-    factors, factor_names is empty. `path` is the file's: a process to which this object is sent reads it anew. Raises
-    ValueError for a file that holds no such images, or is damaged, and OSError if the system has no room for them.
+    Black and white images are kept in memory, one bit for each pixel. Others are kept in a temporary file, so that
+    memory does not grow while they are looked at; it is gone when the process ends. image_shape is (height, width,
+    channels). Without factors, factor_names is empty. `path` is the file's: a process to which this object is sent
+    reads the file anew. Raises ValueError for a file that holds no such images, or is damaged, and OSError if the
+    system has no room for them.
     """
 
     def __init__(self, path):
@@ -61,8 +62,8 @@ class Images:
                     self._take(*content)
         except Exception as error:  # zipfile and its decompressors, NumPy and h5py raise all kinds for damaged files
             if isinstance(error, MemoryError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
-                raise  # the system's: no room, no temporary folder, a quota: the file may be whole
-            if "flag values don't match" in str(error):  # HDF5's word for it, where its name was a relative one
+                raise  # the system's error: no room, no temporary folder, a quota; the file may be whole
+            if "flag values don't match" in str(error):  # how HDF5 says it of a file whose name was relative
                 raise ValueError(f"{path}: it is open in this process: close it first") from error
             raise ValueError(f"{path}: damaged, or not as it should be: {error}") from error
         if not opened:
@@ -122,7 +123,7 @@ class Images:
 
 
 def checked(index, count):
-    """The index (N,) in int64. Raises ValueError for what is none, or not of `count` images."""
+    """The index (N,) in int64. Raises ValueError if it is not an index, or not one of `count` images."""
     index = integers(index, "index")
     if index.ndim != 1:
         raise ValueError(f"index must have shape (N,), not {index.shape}")
@@ -131,7 +132,7 @@ def checked(index, count):
     return index
 
 
-# Opened, a file is (shape and dtype of imgs, a function that reads them block by block, classes, factor names).
+# An opened file is a tuple: shape and dtype of imgs, a function that reads them block by block, classes, factor names.
 
 @contextmanager
 def _npz(path):
@@ -154,7 +155,7 @@ def _npz(path):
             file, shape, columns_first, dtype = start()
             size = math.prod(shape[1:]) * dtype.itemsize
             with file, tempfile.TemporaryFile() as whole:
-                if columns_first:  # an image's pixels are all over the file
+                if columns_first:  # an image's pixels are scattered over the file
                     while part := file.read(BLOCK):
                         whole.write(part)
                     whole.flush()
@@ -204,7 +205,7 @@ def _hdf5(path):
 
 
 def _require_written(name, dataset):
-    """Raise ValueError where HDF5 would have zeros for what it does not find."""
+    """Raise ValueError where HDF5 would give zeros in place of what it does not find."""
     if dataset.is_virtual:
         raise ValueError(f"{name} is in other files, and HDF5 does not say if one is gone: write it into this one")
     if dataset.chunks:
@@ -216,7 +217,7 @@ def _require_written(name, dataset):
 
 
 def _require_undamaged(path):
-    """HDF5 itself neither notices all damage, nor survives it: what has no digest, another process reads first."""
+    """HDF5 itself neither notices all damage nor survives it: another process first reads a file without a digest."""
     with open(path, "rb") as file:
         start = file.read(USER_BLOCK)
         if start.startswith(SEALED.encode()):
@@ -225,7 +226,7 @@ def _require_undamaged(path):
             return
     try:
         done = subprocess.run([sys.executable, "-c", READ_ALL, path, str(BLOCK)], capture_output=True)
-    except (OSError, TypeError) as error:  # TypeError: it is None
+    except (OSError, TypeError) as error:  # TypeError: the executable is None
         raise OSError(getattr(error, "errno", errno.ENOEXEC), f"no Python could be started at sys.executable, "
                       f"{sys.executable!r}, to look for damage before this process reads it: {error}",
                       os.fspath(path)) from error
@@ -240,8 +241,8 @@ def _require_undamaged(path):
 
 
 def _is_open(path):
-    """Whether this process has an .hdf5 open: HDF5 opens none a second time, but in the same way."""
-    kinds = h5py.h5f.OBJ_FILE | h5py.h5f.OBJ_DATASET | h5py.h5f.OBJ_GROUP  # of whose file it may be
+    """Whether this process has this .hdf5 open: HDF5 opens a file a second time only in the same way."""
+    kinds = h5py.h5f.OBJ_FILE | h5py.h5f.OBJ_DATASET | h5py.h5f.OBJ_GROUP  # what may be open of a file
     names = {h5py.h5f.get_name(found) for found in h5py.h5f.get_obj_ids(types=kinds)}
     return any(os.path.exists(name) and os.path.samefile(name, path) for name in names)
 
@@ -249,7 +250,7 @@ def _is_open(path):
 # How images are kept: rows (N, bytes or pixels).
 
 def _bits(blocks, shape):
-    """One bit a pixel, if all of them are black or white, which is 1 or 255; else None."""
+    """One bit for each pixel, if all pixels are black or white, which is 1 or 255; else None."""
     rows, white = np.empty((shape[0], -(-math.prod(shape[1:]) // 8)), np.uint8), None
     for first, block in blocks():
         _require_range(block, first)
@@ -265,7 +266,7 @@ def _bits(blocks, shape):
 
 
 class _Grays:
-    """A number a pixel, in a file without a name, which is gone with the process."""
+    """A number for each pixel, in a file without a name, which is gone when the process ends."""
 
     def __init__(self, blocks, dtype):
         self.file, self.dtype, self.lock = tempfile.TemporaryFile(), np.dtype(dtype), threading.Lock()

@@ -7,9 +7,9 @@ its centre lies inside the sprite's outline, a polygon. Two habits of graphics p
 - where an edge runs exactly through a pixel's centre, the pixel is inside if this is a left edge, or a level edge at
   the bottom: the "top-left rule" of Direct3D in a picture drawn upside down, as LÖVE draws in OpenGL.
 
-Fitted to 90 of DeepMind's images, the constants, all round numbers, leave no pixel wrong in these, nor in 89 others,
-nor in image 41,512, a square whose lower edge runs through pixels' centres. README.md has the count of all white
-pixels beside DeepMind's.
+The constants, all round numbers, were fitted to 90 of DeepMind's images. With them no pixel is wrong in these, nor in
+89 others, nor in image 41,512, a square whose lower edge runs through pixels' centres. README.md compares the count of
+all white pixels with DeepMind's.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ FACTOR_VALUES = (np.arange(1.0, 4.0), np.linspace(.5, 1, 6), np.linspace(0, 2 * 
                  np.linspace(0, 1, 32), np.linspace(0, 1, 32))
 FACTOR_SIZES = tuple(len(values) for values in FACTOR_VALUES)
 SHAPES = ("square", "ellipse", "heart")
-SYMMETRY = (4, 2, 1)  # this part of a full turn leaves a shape as it was
+SYMMETRY = (4, 2, 1)  # a full turn divided by this leaves the shape as it was
 
 SIZE = 64          # the side of an image, in pixels
 SIDE = .3 * SIZE   # the side of the square at scale 1, and the unit of the other shapes
@@ -45,7 +45,7 @@ def ellipse(vertices=100, stretch=1.33):
 def heart(vertices=150, lift=.075):
     """The curve (16 sin³ t, 13 cos t − 5 cos 2t − 2 cos 3t − cos 4t) of MathWorld's "Heart Curve", tip down.
 
-    It is 32 wide and nearly 29 high; divided by these, it is as large as the square. Then it is lifted.
+    It is 32 wide and nearly 29 high; divided by these, it is as large as the square. Then it is moved up by `lift`.
     """
     t = 2 * np.pi * np.arange(vertices) / vertices
     height = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
@@ -61,7 +61,7 @@ def fill(outlines, shape, scale, orientation, x, y, grid, size):
 
     Vertices are rounded to multiples of 1/grid. A pixel is inside if an odd number of edges cross its row at its centre
     or left of it. An edge crosses the rows from its upper end, excluded, to its lower end, included. Within 100,000
-    pixels of the image all is exact, up to the one division.
+    pixels of the image all arithmetic is exact, except for the one division.
     """
     images = np.zeros((len(shape), size, size), bool)
     for n, inside in enumerate(images):
@@ -75,7 +75,7 @@ def fill(outlines, shape, scale, orientation, x, y, grid, size):
 
 
 def alike(classes):
-    """Classes (N, 5) in which orientations that look alike, in steps of 2π/39, are one: the rest modulo SYMMETRY."""
+    """Classes (N, 5) with the same orientation, in steps of 2π/39, for all that look alike (see SYMMETRY)."""
     shape, orientation = classes[:, 0], classes[:, 2]
     turn = (FACTOR_SIZES[2] - 1) / np.array(SYMMETRY)[shape]  # in classes: the first and the last are the same angle
     classes = classes.copy()
@@ -87,8 +87,9 @@ def render(shape, scale, orientation, x, y):
     """Images of sprites with the given factor values, one number or N of each: float32 (N, 64, 64, 1), 0 or 1.
 
     shape: 0 square, 1 ellipse, 2 heart (its class; latents_values count from 1); scale: .5 to 1 in dSprites;
-    orientation in radians, counterclockwise; x and y: 0 to 1, to the right and down. Other real values are drawn alike.
-    Raises ValueError if a shape is unknown, a value is beyond ±1e6, or the arrays are not one number or N each.
+    orientation in radians, counterclockwise; x and y: 0 to 1, to the right and down. Other real values are drawn in the
+    same way. Raises ValueError if a shape is unknown, a value is beyond ±1e6, or the arrays are not one number or N
+    each.
     """
     factors = np.array(np.broadcast_arrays(np.atleast_1d(shape), scale, orientation, x, y))
     if factors.ndim != 2:
@@ -99,6 +100,6 @@ def render(shape, scale, orientation, x, y):
     if not np.isin(shape, range(len(SHAPES))).all():
         raise ValueError(f"shape must be 0, 1 or 2 ({', '.join(SHAPES)})")
     scale, orientation, x, y = real
-    # The centre keeps a quarter of the image from its borders, and pixels' centres are whole numbers.
+    # The centre stays a quarter of the image away from the borders; pixels' centres are whole numbers.
     x, y = SIZE * (.25 + .5 * x) - .5, SIZE * (.25 + .5 * y) - .5
     return fill(OUTLINES, shape.astype(np.int64), scale, orientation, x, y, GRID, SIZE)[..., None]
