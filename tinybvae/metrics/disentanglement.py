@@ -181,7 +181,7 @@ def dci(codes, classes, seed=0):
         nats = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
         return float(np.average(1 - nats / np.log(max(rows.shape[1], 2)), weights=sums[:, 0])) if sums.any() else 0.0
 
-    several = int(importance.any(axis=0).sum() > 1)  # are several factors told? else each latent would be about one only
+    several = int(importance.any(axis=0).sum() > 1)  # are several factors told? else any latent is about one only
     return {"importance": importance, "completeness": focus(importance.T),
             "informativeness": float(np.mean([right for _, right in grown])),
             "disentanglement": several * focus(importance[:, kept]) if kept.sum() > 1 else np.nan}
