@@ -21,22 +21,23 @@ from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FORMAT = "tinybvae checkpoint 1"
 HISTORY_EVERY = 10  # steps between two rows of the history
-SMOOTH = 100        # steps that the price is a running mean over
+SMOOTH = 100        # steps over which the price is a running mean
 RATE = "try a lower learning rate"
-GENERATORS = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"  # of random bits, NumPy's
+GENERATORS = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"  # NumPy's, of random bits
 
 
 @dataclass(eq=False)
 class Run:
     """All that the next training step depends on, and all that the past ones have left to show.
 
-    Without an optimizer it is a model to look at, which its file holds in a third of the space. Raises ValueError for
-    what a checkpoint could not bring back: another optimizer or generator than ours and NumPy's, other settings.
+    Without an optimizer it is only a model to look at, and its file takes a third of the space. Raises ValueError for
+    what a checkpoint could not bring back: an optimizer that is not ours, a generator that is not NumPy's, or settings
+    that JSON cannot hold.
     """
 
     model: BetaVAE
     optimizer: Optimizer | None = None
-    rng: np.random.Generator | int = 0            # of images and noise: a seed, or a generator by one of GENERATORS
+    rng: np.random.Generator | int = 0            # of images and noise: a seed, or a generator with one of GENERATORS
     step: int = 0                                 # updates done
     history: list = field(default_factory=list)   # rows of `history_columns`
     scores: list = field(default_factory=list)    # of `metrics.evaluate`, each with its "step"
@@ -67,20 +68,21 @@ class Run:
     @property
     def history_columns(self):
         """used: latents with a KL of at least `metrics.UNUSED`; off: units that no image of the batch switched on;
-        price: nats of reconstruction that a nat of KL is worth, since where the loss is least it is the slope, here a
-        running mean over SMOOTH steps (and over latents, if each has its own); new_encoder: 1 once `renew` was called.
+        price: the objective's slope, a running mean over SMOOTH steps (and a mean over latents, if each has its own).
+        Where the loss is least, the slope is how many nats of reconstruction a nat of KL is worth. new_encoder: 1 once
+        `renew` was called.
         """
         return ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(self.model.latents)),
                 "used", *(f"off_{layer}" for layer in self.model.relus),
                 "price", "new_encoder"]
 
     def renew(self, images):
-        """Before the step that settings["new_encoder"] says, and is not 0: `renew`, by this step's images."""
+        """Call `renew` with this step's images, if this is step settings["new_encoder"], where 0 stands for none."""
         if 0 < self.step == self.settings.get("new_encoder"):
             renew(self.model, self.optimizer, images, self.rng)
 
     def record(self, losses, objective):
-        """Before an update: the price and, every HISTORY_EVERY steps, a row of the history."""
+        """Record, before an update, the price and, every HISTORY_EVERY steps, a row of the history."""
         slope = float(losses.slope.mean())
         self.price = slope if np.isnan(self.price) else self.price + (slope - self.price) / SMOOTH
         if self.step % HISTORY_EVERY == 0:
@@ -105,7 +107,7 @@ class Run:
 
 
 def _squared(gradient):
-    """The largest square in it, which an optimizer's moments take; NaN or inf if they could not."""
+    """The largest square of an entry, which an optimizer's moments must hold; NaN or inf if they could not."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.square(np.maximum(gradient.max(initial=0), -gradient.min(initial=0)))
 
@@ -155,7 +157,7 @@ def before(path):
 def newest_of(path):
     """`path`, or `before(path)` if that one is missing or damaged; None if both are missing.
 
-    Raises ValueError if there is one, and none is whole.
+    Raises ValueError if at least one is there, but none is whole.
     """
     complaints = []
     for file in path, before(path):
@@ -177,10 +179,10 @@ def reinstate(path):
 
 
 def load(path, architecture=None, likelihood=None):
-    """The run in a checkpoint file, which `architecture` made the model of: none need be given if it is one of ours.
+    """The run in a checkpoint file. If the model's architecture or likelihood is not one of ours, it must be given.
 
-    Nor a likelihood, if it is ours. Raises ValueError if it is missing, damaged or not a checkpoint, or if these
-    functions make other layers than its.
+    Raises ValueError if the file is missing, damaged or not a checkpoint, or if what is given makes other layers, or is
+    another likelihood, than the file's.
     """
     with _open(path) as file:
         model = _read_model(file, path, architecture, likelihood)
@@ -206,8 +208,8 @@ def load(path, architecture=None, likelihood=None):
 def _of_version_0_1(settings, parts=32):
     """Version 0.1's settings in the form of today.
 
-    eps was called epsilon. Between two of a schedule's points its logarithm was straight: now it is in `parts` pieces.
-    C rose from 0 as (step / anneal_steps)^anneal_power.
+    eps was called epsilon. Between two points of a schedule the logarithm of its value was a straight line: here
+    `parts` straight pieces of the value replace it. C rose from 0 as (step / anneal_steps)^anneal_power.
     """
     settings = {"eps" if name == "epsilon" else name: value for name, value in settings.items()}
     rising = np.linspace(0, 1, parts + 1)
@@ -241,16 +243,16 @@ def _open(path):
 
 
 def _read_model(file, path, architecture, likelihood):
-    """Names can be anybody's: what counts is that the layers are the same ones."""
+    """The model. Two architectures may have one name: what counts is that the layers are the same."""
     description = json.loads(file.attrs["model"])
-    name, said = description.pop("architecture"), description.pop("likelihood", "bernoulli")  # as all once were
+    name, said = description.pop("architecture"), description.pop("likelihood", "bernoulli")  # once all were bernoulli
     if likelihood is None and said.startswith("own "):
         raise ValueError(f"{path}: its likelihood is {said}: load it with likelihood=, that object")
     likelihood = likelihood_of(said) if likelihood is None else likelihood
     if isinstance(likelihood, type) or likelihood_text(likelihood) != said:
         raise ValueError(f"{path}: its likelihood is {said}, not "
                          f"{'a class' if isinstance(likelihood, type) else likelihood_text(likelihood)}")
-    layers = json.loads(file.attrs["layers"]) if "layers" in file.attrs else None  # once they did not say them
+    layers = json.loads(file.attrs["layers"]) if "layers" in file.attrs else None  # once files did not have them
     shapes = {parameter: array.shape for parameter, array in file["parameters"].items()}
     for one in [architecture] if architecture else sorted(ARCHITECTURES.values(), key=lambda one: _name(one) != name):
         try:
@@ -297,13 +299,13 @@ def _settings(network):
 
 
 def kind(layer):
-    """The name of a layer's class, if it is one of ours; of another, which may have the same name, one that is not."""
+    """The name of a layer's class, with "another" before it if the class is not ours: that may have the same name."""
     name = type(layer).__name__
     return name if type(layer).__module__ == Layer.__module__ else f"another {name}"
 
 
 def _set_slopes(network, described):
-    """Those of the ReLUs, in a chain within the chain, too: they may have been changed since the model was made."""
+    """Set the slopes of ReLUs, also in a chain within the chain: they may have changed since the model was made."""
     for (_, said, settings, _), layer in zip(described, network.layers.values()):
         if said == kind(layer) == "Sequential":
             _set_slopes(layer, settings)

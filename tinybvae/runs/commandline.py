@@ -41,9 +41,9 @@ def say(text, end="\n"):
 
 
 def progress(quiet=False, **how):
-    """A tqdm bar, of these options, in a terminal or a notebook; elsewhere, or if stderr is closed, it is not shown.
+    """A tqdm bar with these options, in a terminal or a notebook; elsewhere, or if stderr is closed, it is not shown.
 
-    A notebook gets the same line as a terminal, which overwrites itself, on stdout: it needs no widgets.
+    A notebook gets the line that overwrites itself, as a terminal does, but on stdout: so it needs no widgets.
     """
     if type(sys.stdout).__module__.startswith("ipykernel") and not quiet:
         return tqdm(file=sys.stdout, mininterval=.5, ncols=80, **how)
@@ -92,7 +92,7 @@ def schedule_or_0(text):
 
 
 def as_text(setting):
-    """What the command line takes for a setting: of a schedule's points, what `schedule` reads again."""
+    """A setting as text that the command line takes: a schedule's points in the form that `schedule` reads."""
     if isinstance(setting, list):
         return ",".join(":".join(repr(number).removesuffix(".0") for number in point) for point in setting)
     return str(setting)

@@ -1,4 +1,4 @@
-"""The command line of an experiment in parts, the figures of a paper: each is done once, and its numbers stay."""
+"""The command line of an experiment in parts, such as a paper's figures: each is done once, and its numbers stay."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ def reproduce(description, parts, name):
     """Run functions `(out, quick) -> numbers`, one after the other, and keep what they return in --out's numbers.json.
 
     A part draws into the folder `out`, and returns a dict that JSON can hold; `quick` asks for a form that takes
-    seconds. One that is in numbers.json already is not done again: the same command goes on where it was stopped.
+    seconds. A part that is in numbers.json already is not done again: the same command goes on where it was stopped.
     """
     parser = Parser(description=description)
     parser.add_argument("--quick", action="store_true", help="a form of under two minutes, to see that all of it works")
@@ -47,9 +47,9 @@ def reproduce(description, parts, name):
 
 
 def _begin(out, form, lock):
-    """The numbers of what is done in a folder, which stays locked until the ExitStack ends.
+    """The numbers of the parts that are done in a folder, which stays locked until the ExitStack ends.
 
-    Raises ValueError if it holds another experiment's, or the other form's, or if it is in use or no folder.
+    Raises ValueError if the folder holds another experiment's numbers or the other form's, is in use, or is no folder.
     """
     file = out / "numbers.json"
     try:

@@ -1,4 +1,4 @@
-"""A run in its folder: begun or gone on with, locked meanwhile, and saved before its first step."""
+"""A run in its folder: begun or resumed, saved before its first step; the folder is locked meanwhile."""
 
 import math
 from contextlib import ExitStack, contextmanager
@@ -18,16 +18,17 @@ from tinybvae.runs.training import train
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",
-         "orientation.png", "report.html")  # of a report, beside z0.gif …
+         "orientation.png", "report.html")  # of a report, besides z0.gif …
 
 
 @contextmanager
 def opened(out, given, preset=None, resume=False, data=None):
     """The run in the folder `out`, new or resumed, and its data, while no other process may write there.
 
-    `given` settings and a preset as `configure` takes them; `data` instead of what the setting "data" says, which
-    then says what they are. Before anything is written, it raises ValueError for wrong input, as `new_run`,
-    `resumed_run` and `load_data` do, and OSError where nothing can be written.
+    `given` settings and a preset are as `configure` takes them. If `data` are given, they are used instead of those
+    that the setting "data" names, and the setting then says what they are. Before anything is written, it raises
+    ValueError for wrong input, as `new_run`, `resumed_run` and `load_data` do, and OSError where nothing can be
+    written.
     """
     out = Path(out)
     checkpoint = out / "checkpoint.h5"
@@ -59,7 +60,7 @@ def opened(out, given, preset=None, resume=False, data=None):
 def score_if_due(run, data):
     """Put the scores of a run's model into its `scores`, at its end and as often as its settings say.
 
-    There are none if no factors are known. Returns the samples, as `encode_samples` does, or None if none were due.
+    There are none if no factors are known. Returns what `encode_samples` does, or None if no scores were due.
     """
     every = run.settings["checkpoint_every"] * (run.settings["evaluate_every"] or math.inf)
     run.scores = [row for row in run.scores if row["step"] % every == 0 and row["step"] < run.step]
@@ -71,7 +72,7 @@ def score_if_due(run, data):
 
 
 def trained(out, data, preset=None, **given):
-    """The model of the run in `out`, trained to its end: a run that is there goes on, and one at its end stays.
+    """The model of the run in `out`, trained to its end: a run that is there goes on, a finished one is just loaded.
 
     Raises ValueError as `opened` does, or if the run that is there was made with other settings; KeyboardInterrupt,
     after a last checkpoint, if it was interrupted.
@@ -97,12 +98,12 @@ def trained(out, data, preset=None, **given):
 def data_of(run, path=None):
     """The data of a file, or, if none is given, those that a run's settings name, and a line that says which.
 
-    Where they name none, dSprites. Raises ValueError as `load_data` does.
+    If the settings name none, it is dSprites. Raises ValueError as `load_data` does.
     """
     named = run.settings.get("data") if path is None else path
     try:
         data = load_data(named)
-    except (ValueError, TypeError) as error:  # TypeError: settings of a program's own may be no path
+    except (ValueError, TypeError) as error:  # TypeError: another program may have set what is no path
         if path is not None:
             raise
         raise ValueError(f"it was trained on {named}: give --data ({error})") from error
@@ -111,7 +112,7 @@ def data_of(run, path=None):
 
 
 def new_run(settings, out, image_shape=DSprites.image_shape):
-    """A run at step 0, for an empty or new folder `out`. Raises ValueError if it is in use, or for wrong settings."""
+    """A run at step 0, for an empty or new folder. Raises ValueError if `out` holds a run, or for wrong settings."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
     if (out / "checkpoint.h5").exists() or before(out / "checkpoint.h5").exists():
@@ -132,9 +133,9 @@ def new_run(settings, out, image_shape=DSprites.image_shape):
 
 
 def uniform_start(parameters, rng):
-    """Give weights and biases, {name: array}, another start, uniform in ±1/√fan_in, as miyosuda's do.
+    """Draw weights and biases, {name: array}, anew, uniform in ±1/√fan_in, as miyosuda's program does.
 
-    fan_in is the number of weights for an output, in a transposed convolution too: 16 times its input channels.
+    fan_in is the number of weights of an output channel, in a transposed convolution too: 16 times the input channels.
     """
     for name, weight in parameters.items():
         if name.endswith("weight"):
@@ -154,7 +155,7 @@ def resumed_run(checkpoint, given, preset=None):
     if objective not in OBJECTIVES or not run.settings.keys() >= configure({"objective": objective}).keys():
         raise ValueError(f"{checkpoint} was not made by this command: give another --out")
     settings = merged({**run.settings, **PRESETS.get(preset, {})}, given)
-    if "learning_rate" in given:  # from here on: a run that diverged may go on with another one
+    if "learning_rate" in given:  # from here on: a run that diverged may go on at another rate
         rate = changed(run.settings["learning_rate"], given["learning_rate"], run.step)
         settings["learning_rate"] = run.settings["learning_rate"] = run.optimizer.settings["learning_rate"] = rate
     for name, value in settings.items():
@@ -168,13 +169,13 @@ def resumed_run(checkpoint, given, preset=None):
 
 
 def require_data_for(run, data):
-    """Raise ValueError unless the run's model takes images of this size, and they make a batch."""
+    """Raise ValueError unless the run's model takes images of this size, and there are enough for a batch."""
     if data.image_shape != run.model.image_shape:
         raise ValueError(f"--data holds images of shape {data.image_shape}, the model takes {run.model.image_shape}")
     require_batch(run.settings, data)
 
 
 def require_batch(settings, data):
-    """Raise ValueError unless there are images enough for a batch."""
+    """Raise ValueError unless there are enough images for a batch."""
     if settings["batch_size"] > len(data):
         raise ValueError(f"--batch-size {settings['batch_size']}: at most the data set's {len(data)} images")

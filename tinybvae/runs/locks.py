@@ -1,4 +1,4 @@
-"""A folder is one process's at a time."""
+"""Locks: only one process at a time may work in a folder."""
 
 import errno
 import os
@@ -18,8 +18,8 @@ except ImportError:  # Windows
 
 @contextmanager
 def locked(folder):
-    """Keep other processes out meanwhile: there it raises ValueError. A process that dies leaves no lock behind, but
-    perhaps half a file, which is removed here."""
+    """Keep other processes out of a folder meanwhile: in them this raises ValueError. A process that dies leaves no
+    lock behind, but perhaps half a file, which is removed here."""
     ways = [(folder, os.O_RDONLY), (Path(folder) / ".lock", os.O_RDWR | os.O_CREAT)]  # NFS locks what is open to write
     with ExitStack() as opened:
         for path, how in ways if fcntl else ways[1:]:
@@ -34,7 +34,7 @@ def locked(folder):
         else:
             try:
                 warnings.warn(f"{folder}: this file system knows no locks: see that no second run is at work there")
-            except UserWarning as warning:  # whoever makes errors of warnings does not mean this one
+            except UserWarning as warning:  # where warnings are made errors, this one is just printed
                 print(warning, file=sys.stderr)
         remove_halves(folder)
         yield

@@ -1,8 +1,9 @@
-"""New units for an old code: most of both networks is drawn anew; what the encoder says and the decoder hears stays.
+"""New units for an old code: most of both networks is drawn anew, but what the encoder tells the decoder stays.
 
 A network that has long had little to learn becomes unable to learn more: its units are alike, or off ("loss of
-plasticity", Dohare et al. 2024; "primacy bias", Nikishin et al. 2022, who draw layers anew). So it is here once γ and C
-have left nothing to tell but place and scale: thousands of steps then teach neither shape nor orientation.
+plasticity", Dohare et al. 2024; "primacy bias", Nikishin et al. 2022, who draw layers anew). This happens here once γ
+and C have allowed the code to tell nothing but place and scale: thousands of further steps then teach neither shape nor
+orientation.
 """
 
 import numpy as np
@@ -17,9 +18,9 @@ PART = .75  # of a hidden layer's units
 def renew(model, optimizer, images, rng):
     """Draw anew, in place, the PART of each hidden layer's units that matter least, and the latents that are shut.
 
-    A unit matters as much as its mean |y|, of images (N, height, width, channels), times the norm of the weights by
-    which it is heard. To the units that stay, pixels, and latents that are open (KL ≥ UNUSED), what is new says nothing
-    at first: so what these say changes little. The optimizer's moments begin again, from 0, where weights do.
+    How much a unit matters is its mean |y| over images (N, height, width, channels), times the norm of the weights that
+    lead from it. The weights that lead from new units to units that stay, to pixels and to open latents (KL ≥ UNUSED)
+    are 0 at first: so what these say changes little. Where weights begin anew, the optimizer's moments do, too, from 0.
 
     Raises ValueError for networks whose layers with parameters are other than Linear, Conv2d and ConvTranspose2d.
     """
@@ -27,9 +28,9 @@ def renew(model, optimizer, images, rng):
     images = np.asarray(images, model.dtype)
     mean, logvar = model.encode(images)
     shut = gaussian_kl(mean, logvar)[0] < UNUSED
-    none = np.zeros(model.image_shape[-1], bool)  # of a pixel's channels
+    none = np.zeros(model.image_shape[-1], bool)  # of a pixel's channels is new
     for name, x, first, last in [("encoder", images, none, np.tile(shut, 2)), ("decoder", mean, shut, none)]:
-        new = [first, *_least(getattr(model, name), weighted[name], x), last]  # of each layer's inputs, and the end
+        new = [first, *_least(getattr(model, name), weighted[name], x), last]  # of each layer's inputs, and the outputs
         for (inner, layer), new_in, new_out in zip(weighted[name].items(), new, new[1:]):
             new_out = np.tile(new_out, len(layer.parameters["bias"]) // len(new_out))
             for arrays, drawn in _drawn(layer, f"{name}.{inner}", model, optimizer, rng):
@@ -48,7 +49,7 @@ def _weighted(network):
 
 
 def _least(network, layers, x):
-    """Of each layer's inputs but the first one's, (units,) bool: are they of the PART that matters least?
+    """For each layer but the first, (units,) bool: which of its inputs belong to the PART that matters least?
 
     Between a convolution and a Linear, a unit is a channel.
     """
@@ -66,14 +67,14 @@ def _least(network, layers, x):
 
 
 def _by_units(layer, weight, inputs):
-    """Its weight, or an array like it, as a view (taps, inputs, outputs)."""
+    """A layer's weight, or an array like it, as a view (taps, inputs, outputs)."""
     if isinstance(layer, ConvTranspose2d):
         return weight.reshape(-1, *weight.shape[2:]).swapaxes(1, 2)
     return weight.reshape(-1, inputs, weight.shape[-1])
 
 
 def _drawn(layer, name, model, optimizer, rng):
-    """[({"weight", "bias"}, what its weight may become)] of a layer's parameters, by `he_normal`, and moments, 0."""
+    """[({"weight", "bias"}, new values of the weight)]: for a layer's parameters by `he_normal`, for moments 0."""
     weight, taps_met = layer.parameters["weight"], 4 if isinstance(layer, ConvTranspose2d) else 1  # see its docstring
     drawn = he_normal(weight.shape, weight.size // len(layer.parameters["bias"]) // taps_met, rng, model.dtype)
     moments = [{kind: moment[f"{name}.{kind}"] for kind in ("weight", "bias")} for moment in optimizer.moments.values()]

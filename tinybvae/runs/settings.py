@@ -32,8 +32,8 @@ MIYOSUDA = {**BURGESS2018, "steps": 150_000, "gamma": 100.0, "capacity": schedul
 HIGGINS2017 = {"steps": 100_000, "learning_rate": 1e-2, "eps": 1e-10, "objective": "beta", "beta": 4.0,
                "architecture": "higgins2017", "optimizer": "Adagrad"}
 
-# What holds without a preset, phase by phase. Within one, nothing changes but C and, at the end, the rate, each in a
-# straight line; examples/README.md says what each phase is for.
+# What holds without a preset, phase by phase. Within a phase, nothing changes but C and, in the last phase, the rate,
+# each in a straight line; examples/README.md says what each phase is for.
 NEW_ENCODER = 4500
 PHASES = [  # until step, γ, width in nats, C in nats from and to, rate from and to, eps
     (600, 100.0, 0.0, (0.0, 0.0), (4e-3, 4e-3), 1.0),         # two latents open, for where the sprite is
@@ -45,7 +45,7 @@ PHASES = [  # until step, γ, width in nats, C in nats from and to, rate from an
 
 
 def recipe(phases):
-    """The settings that these phases are: schedules with a point at the first and the last step of each."""
+    """These phases as settings: schedules with a point at the first and at the last step of each phase."""
     ends, gamma, width, capacity, rate, eps = zip(*phases)
 
     def joined(values):
@@ -66,7 +66,7 @@ DEFAULTS = {**COMMON, **RECIPE}
 CHOICES = {"objective": OBJECTIVES, "architecture": ARCHITECTURES, "optimizer": OPTIMIZERS, "start": STARTS}
 MADE_FOR = "objective", "gamma", "capacity", "width", "architecture", "likelihood", "optimizer"
 
-# The trained model's: version 0.2's recipe, whose last phase goes on until C is 22.
+# The trained model's settings: version 0.2's recipe, whose last phase goes on until C is 22.
 SHARP = {
     "steps": 100_000,
     "gamma": schedule("0:100,600:100,800:.05,6000:.05,6200:100,6500:100,6600:40,9000:40,9500:20,9600:.05,16000:.05,"
@@ -78,7 +78,7 @@ SHARP = {
     "negative_slope": .1}
 PRESETS = {"sharp": SHARP, "miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGGINS2017}
 
-# What earlier versions' settings do not say.
+# What the settings of earlier versions do not have.
 LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0, "likelihood": "bernoulli", "width": 0.0,
          "new_encoder": 0}
 MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
@@ -100,7 +100,7 @@ def add_options(parser):
 
 
 def add_settings(parser, without=()):
-    """Give an ArgumentParser an option for each setting, `without` some, absent unless given."""
+    """Give an ArgumentParser an option for each setting that is not in `without`, absent unless given."""
     def add(name, kind, help="", **how):
         if name in without:
             return
@@ -150,8 +150,8 @@ def given_settings(options):
 def configure(given, preset=None):
     """All settings of a new run: the given ones, and the preset's for the others.
 
-    Without a preset these are the recipe's, whose parts are made for each other: with another of MADE_FOR, they are
-    BURGESS2018's. Raises ValueError as `merged` does.
+    Without a preset the others are the recipe's. Its parts are made for each other: if a setting of MADE_FOR differs
+    from the recipe's, the others are BURGESS2018's. Raises ValueError as `merged` does.
     """
     if preset not in (None, *PRESETS):
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
@@ -160,9 +160,10 @@ def configure(given, preset=None):
 
 
 def merged(settings, given):
-    """Settings overridden by the given ones, without other objectives'.
+    """Settings overridden by the given ones, without those of other objectives.
 
-    Raises ValueError for one that there is not, that belongs to another objective, or that is none of its choices.
+    Raises ValueError for a setting that does not exist or belongs to another objective, and for a value that is not one
+    of the choices.
     """
     unknown = given.keys() - DEFAULTS.keys()
     if unknown:
@@ -202,7 +203,7 @@ def option(name, value):
 
 
 def changed(schedule, new, step):
-    """The schedule as it was before a step, and the new one from there on; itself, if that is no change."""
+    """The schedule as it was before a step, and the new one from there on; itself if nothing changes."""
     def points(schedule):
         return schedule if isinstance(schedule, list) else [[0.0, schedule]]
 
@@ -216,7 +217,7 @@ def changed(schedule, new, step):
 
 
 def with_later(settings):
-    """Settings as an earlier version wrote them, with what it did not have yet: LATER."""
+    """Settings as an earlier version wrote them, completed by those that it did not have yet, LATER."""
     others = {name for objective, (_, names) in OBJECTIVES.items() if objective != settings.get("objective")
               for name in names}
     return {**settings, **{name: value for name, value in LATER.items() if name not in settings.keys() | others}}
@@ -233,7 +234,7 @@ def likelihood_of(text):
 
 
 def likelihood_text(likelihood):
-    """The setting that `likelihood_of` reads again; of one that is not ours, its class and its `settings`, to compare.
+    """The setting that `likelihood_of` reads; for one that is not ours, its class and its `settings`, to be compared.
 
     Raises ValueError for settings that JSON does not have.
     """

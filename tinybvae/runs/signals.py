@@ -5,14 +5,14 @@ import signal
 import threading
 from contextlib import contextmanager
 
-AT_ONCE = signal.SIGINT, signal.SIGTERM  # Ctrl-C, and what clusters send: the second one
+AT_ONCE = signal.SIGINT, signal.SIGTERM  # Ctrl-C, and what clusters send: a second one acts at once
 ENDING = *AT_ONCE, *(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGBREAK")
                      if hasattr(signal, name))  # a closed terminal, and schedulers' warnings
 
 
 @contextmanager
 def interruptible():
-    """A list, empty until a signal of ENDING comes; from then on those of AT_ONCE act as before.
+    """A list, empty until a signal of ENDING comes; from then on those of AT_ONCE act as they did before.
 
     (Not a threading.Event: a second signal may come within its `set`, which would then wait for itself.) A signal that
     is ignored, as under nohup, or that somebody else has a use for, stays as it is.

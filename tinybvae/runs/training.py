@@ -1,4 +1,4 @@
-"""The loop of `training`, visible while it runs, and stopped and resumed at any step without changing a bit."""
+"""The loop of `training`, visible while it runs; it can be stopped and resumed at any step without changing a bit."""
 
 import copy
 import time
@@ -18,14 +18,14 @@ BAR = "|{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"  # with the losses, 80 
 def train(run, data, objective, steps, batch_size=64, checkpoint_every=1000, checkpoint=None, quiet=False):
     """Train until `steps` updates are done, calling checkpoint(run) every `checkpoint_every` steps and at the end.
 
-    Arguments as of `training.updates`; `quiet` shows nothing. A signal of ENDING, such as Ctrl-C or a notebook's stop
-    button, ends the loop after the step in hand and a last checkpoint, and raises KeyboardInterrupt unless all steps
-    are done; a second one of AT_ONCE acts at once.
+    Arguments are as for `training.updates`; with `quiet` nothing is shown. A signal of ENDING, such as Ctrl-C or a
+    notebook's stop button, ends the loop after the step in hand and a last checkpoint, and raises KeyboardInterrupt
+    unless all steps are done; a second one of AT_ONCE acts at once.
 
     Raises ValueError, before anything is compiled, for what is no run, data or objective, for counts below 1 and for a
-    run without an optimizer of its model's; and FloatingPointError, before the update, if the loss or a gradient is not
-    finite. Before a checkpoint they are computed once more, with the updated weights: so the last checkpoint is the
-    last good one.
+    run without an optimizer of its model's parameters; and FloatingPointError, before the update, if the loss or a
+    gradient is not finite. Before a checkpoint the loss and the gradients are computed once more, with the updated
+    weights, and checked: so the last checkpoint is a good one.
     """
     _require(run, data, objective)
     counts = integers([steps, batch_size, checkpoint_every], "steps, batch_size and checkpoint_every").tolist()
@@ -77,7 +77,7 @@ def _require(run, data, objective):
 
 
 def compiled(run, data, objective, tell=say):
-    """Compile all kernels now, by a small step of a copy, and not within the first step. Its images and its noise."""
+    """Compile all kernels now, by a small step of a copy, not in the first step. Returns its images and noise."""
     tell("compiling... ", end="")
     start = time.perf_counter()
     images, noise, _ = next(updates(copy.deepcopy(run), data, objective, run.step + 1, batch_size=2))
@@ -87,7 +87,7 @@ def compiled(run, data, objective, tell=say):
 
 
 def said(losses, objective, step, speed):
-    """The losses of a step, and images a second, in a line."""
+    """The losses of a step, and images per second, in a line."""
     C = capacity_at(objective, step)
     return (f"total {losses.total:.1f} rec {losses.reconstruction:.1f} KL {losses.kl:.2f} "
             f"{'' if np.isnan(C) else f'KL-C {losses.kl - C:+.2f} '}{speed:,.0f} images/s")
