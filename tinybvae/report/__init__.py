@@ -35,7 +35,8 @@ def write_report(run, data, folder, command, encoded=None):
     classes, encoded_means, _ = encoded = encoded or metrics.encode_samples(model, data)
     measured = describe(run, data, encoded)
     latents, begun = measured["latents"], starts(data)
-    means = model.encode(data.images(begun))[0][[_start(latent) for latent in latents]]  # (D, D): of each, its start's
+    # (D, D): a row for each latent, the means at the image that its traversal starts from.
+    means = model.encode(data.images(begun))[0][[_start(latent) for latent in latents]]
     memory.release()  # most of what training needed: pictures need memory of other sizes
     order = [latent["z"] for latent in sorted(latents, key=lambda latent: -latent["kl"])]
     labels = [f"z{d} {latents[d]['name']}\n{latents[d]['kl']:.2f} nats" for d in order]
@@ -82,8 +83,8 @@ def write_report(run, data, folder, command, encoded=None):
 def describe(run, data, encoded=None):
     """What metrics.json holds: {"latents": [{"z": 0, …}, …], …}.
 
-    Of each latent: what `seen` says; its posterior mean and variance at the image that its traversal starts from; its
-    KL in nats, in the mean over sampled images. Raises FloatingPointError if one is not finite.
+    For each latent: what `seen` says; its posterior mean and variance at the image that its traversal starts from; its
+    KL in nats, the mean over sampled images. Raises FloatingPointError if a latent is not finite.
     """
     classes, means, logvars = encoded or metrics.encode_samples(run.model, data)
     names, _ = metrics.factors_of(data)
@@ -96,7 +97,7 @@ def describe(run, data, encoded=None):
                 "shape": None if shape is None else SHAPES[shape], "mean": float(mean[shape or 0, d]),
                 "variance": float(np.exp(logvar[shape or 0, d])), "kl": float(kl[d])}
                for d, (name, factor, explained, shape) in enumerate(seen(data, means, classes, kl))]
-    told = ~np.isnan(shares).all(axis=0)  # of which it can be told what latents know of them
+    told = ~np.isnan(shares).all(axis=0)  # for which factors it can be told what latents know
     losses = metrics.losses(run.model, data, 2000)
     return {
         "step": run.step, "mig": metrics.mutual_information_gap(shares) if told.any() else None,
@@ -116,7 +117,7 @@ def _start(latent):
 
 
 def summary(measured):
-    """What `describe` found, as text: a line a latent, by KL, then the last scores."""
+    """What `describe` found, as text: a line for each latent, the largest KL first, then the last scores."""
     wide = max(len(latent["name"]) for latent in measured["latents"])
     lines = [f"{'z':>3}  {'name':{wide}}  explained  variance  KL (nats)"]
     for latent in sorted(measured["latents"], key=lambda latent: -latent["kl"]):
@@ -132,7 +133,7 @@ def summary(measured):
 
 
 def off_text(counts):
-    """What `metrics.units_off` returns, as text: the layers that have some."""
+    """What `metrics.units_off` returns, as text: the layers that have units off."""
     some = ", ".join(f"{layer} {off} of {units}" for layer, (off, units) in counts.items() if off)
     return f"units no image switches on: {some or 'none'}"
 

@@ -41,7 +41,7 @@ INK = "#222222"
 
 
 def picture(function):
-    """Draws in matplotlib's own style, whatever a user's is, which it leaves as it was."""
+    """A decorator: the function draws in matplotlib's default style, and the user's own style stays as it was."""
     return alone(style.context("default", after_reset=True)(function))
 
 
@@ -59,7 +59,7 @@ def strip(model, mean, latent):
 
 @picture
 def factors(sprites, classes=(2, 4, 3, 16, 16), columns=8):
-    """PNG: a row a factor of `DSprites`, from its first class to its last, the others at `classes`."""
+    """PNG: a row for each factor of `DSprites`, from its first class to its last, the other factors at `classes`."""
     rows = []
     for factor, size in enumerate(sprites.factor_sizes):
         row = np.tile(classes, (min(columns, size), 1))
@@ -74,7 +74,7 @@ def factors(sprites, classes=(2, 4, 3, 16, 16), columns=8):
 
 @picture
 def mosaic(rows, row_labels=(), column_labels=(), title=""):
-    """PNG: pictures (rows, columns, height, width, channels), with what stands beside and above them."""
+    """PNG: pictures (rows, columns, height, width, channels), with labels beside and above them."""
     figure = Figure(figsize=(.75 * len(rows[0]) + 1.2, .75 * len(rows) + .3), layout="constrained")
     _mosaic(figure.subplots(), rows, row_labels, column_labels)
     _title(figure, title)
@@ -83,7 +83,7 @@ def mosaic(rows, row_labels=(), column_labels=(), title=""):
 
 @picture
 def reconstructions(model, images, z):
-    """PNG of three panels: images (N, …), on their right what posterior means rebuild, and what z (M, D) decodes to.
+    """PNG of three panels: images (N, …), what their posterior means decode to, and what z (M, D) decodes to.
 
     N and M are multiples of COLUMNS.
     """
@@ -98,7 +98,7 @@ def reconstructions(model, images, z):
 
 
 def traversals(model, means, order, labels):
-    """PNG: a row a latent, from −3 to 3, the other latents at its `means` (D,), or (rows, D) if each has its own.
+    """PNG: a row for each latent, from −3 to 3, the others at `means` (D,), or (rows, D) if each row has its own.
 
     `labels` in the order of the rows.
     """
@@ -110,11 +110,11 @@ def traversals(model, means, order, labels):
 
 @picture
 def by_orientation(means, order, labels):
-    """PNG: of each latent in `order`, its mean by the orientation of squares, ellipses and hearts, from
+    """PNG: for each latent in `order`, its mean by the orientation of squares, ellipses and hearts, from
     `latents.by_orientation`.
 
-    A latent that turns a shape makes one wave for each turn after which this looks as before: four of a square, two of
-    an ellipse, one of a heart; or more, if two or more latents say together how it is turned.
+    The mean of a latent that turns a shape makes one wave for each turn after which the shape looks as before: four for
+    a square, two for an ellipse, one for a heart; or more, if two or more latents together say how it is turned.
     """
     rows = -(-max(len(order), 1) // COLUMNS)
     figure = Figure(figsize=(11, 1.6 * rows + .5), layout="constrained")
@@ -171,9 +171,9 @@ def codes(labels, places, strips, lines=(), title=""):
 
 @picture
 def traversal_gif(model, means, latents, labels=()):
-    """GIF: latents side by side, COLUMNS a row, each going from −3 to 3 and back, a slider showing where.
+    """GIF: latents side by side, COLUMNS in a row, each going from −3 to 3 and back, with a slider that shows where.
 
-    The others are at its `means`, as in `traversals`. `labels`, in the order of `latents`, stand above them.
+    The other latents are at `means`, as in `traversals`. `labels`, in the order of `latents`, stand above them.
     """
     values = np.linspace(-REACH, REACH, FRAMES)
     means = np.broadcast_to(means, (len(latents), np.shape(means)[-1]))
@@ -194,7 +194,7 @@ def curves(history, columns, order, labels, units, least=0.0):
     A dotted line shows where most units were drawn anew. `order` and `labels` as in `traversals`, for latents worth a
     label; `units` {layer: how many}.
     """
-    few = max(1, len(history) // POINTS)  # rows that make a point, by their mean
+    few = max(1, len(history) // POINTS)  # rows whose mean makes a point
     rows = np.reshape(history[:len(history) // few * few], (-1, few, len(columns))).mean(axis=1)
     series = dict(zip(columns, rows.T))
     step = series["step"]
@@ -242,7 +242,7 @@ def curves(history, columns, order, labels, units, least=0.0):
 
 
 def _cut(axis, step, kl, series):
-    """Where the KL once was far above what it came to, end the axis at what matters, and say how far, and why."""
+    """If the KL once rose far above its last value, cut the axis off, and say how high it rose, and why."""
     end = np.nanmax([kl[-1], *series["capacity"][-1:]])
     if kl.max() <= 1.5 * end:
         return
@@ -253,7 +253,7 @@ def _cut(axis, step, kl, series):
 
 
 def bare(axis, **ticks):
-    """Take away the frame of a diagram at the top and on the right; small ticks, with these `tick_params` of theirs."""
+    """Take away the frame of a diagram at the top and on the right; make its ticks small, with these `tick_params`."""
     axis.tick_params(**{"labelsize": 7, **ticks})
     axis.spines[["top", "right"]].set_visible(False)
 
@@ -268,7 +268,7 @@ def _mosaic(axis, pictures, row_labels=(), column_labels=()):
     pictures = np.pad(pictures, ((0, 0), (0, 0), (0, 4), (0, 4), (0, 0)), constant_values=1)
     rows, columns, height, width, channels = pictures.shape
     require_gray_or_rgb(channels)
-    for row, top in zip(pictures, range(0, rows * height, height)):  # one by one: matplotlib makes much of an image
+    for row, top in zip(pictures, range(0, rows * height, height)):  # one by one: one large image costs much
         row = np.concatenate(row, axis=1)
         axis.imshow(row if channels == 3 else row[..., 0], cmap="gray", vmin=0, vmax=1,
                     extent=(0, columns * width, top + height, top))
@@ -288,7 +288,7 @@ def require_gray_or_rgb(channels):
 def _film(pictures, values, label):
     """Frames, twice as large as the pictures, bordered; below, a slider at the value; above, the label.
 
-    In GRAYS, or as many shades of each colour.
+    In GRAYS shades of gray, or as many of each colour.
     """
     width, colours = pictures.shape[2:]
     require_gray_or_rgb(colours)

@@ -8,17 +8,17 @@ from tinybvae import metrics
 from tinybvae.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SHAPES, alike
 
 POSE = 2, 5, 16, 16  # classes of scale, orientation, x and y of the sprites that traversals start from
-USUAL = SHAPES.index("ellipse")  # what a latent is shown on that does not ask for another shape
-HALF = .5  # a latent is named by those shapes of which a factor explains at least this part of the most
+USUAL = SHAPES.index("ellipse")  # the shape on which a latent is shown unless it asks for another
+HALF = .5  # a latent's name has the shapes for which its factor explains at least HALF as much as for the best
 
 
 class Seen(NamedTuple):
-    """What a latent is to who sees the data."""
+    """How a person who sees the data would describe a latent."""
 
-    name: str          # as "orientation of hearts"
-    factor: str        # the same without shapes
-    explained: float   # the share of its variance that this factor explains, among images of `shape`; "mixed": the most
-    shape: int | None  # of dSprites, the one on which it is shown
+    name: str          # such as "orientation of hearts"
+    factor: str        # the name without shapes
+    explained: float   # the share of its variance that this factor (if "mixed", the best) explains for `shape`
+    shape: int | None  # for dSprites, the shape on which it is shown
 
 
 def is_dsprites(data):
@@ -34,9 +34,9 @@ def starts(data):
 
 
 def nearest(data, classes, part=2 ** 15):
-    """The index of the image of dSprites whose classes are closest: a file may hold a part of the data set.
+    """The index of the image of dSprites whose classes are closest: a file may hold only a part of the data set.
 
-    Another shape is farther than anything else.
+    A difference in shape counts for more than all others.
     """
     def closest(index):
         apart = np.abs(data.classes(index) - classes)
@@ -59,11 +59,12 @@ def by_orientation(means, classes):
 
 
 def seen(data, means, classes, kl):
-    """`Seen` of each latent, from means (N, D) of images of these classes (N, K), and its KL (D,).
+    """`Seen` of each latent, from means (N, D) of images of these classes (N, K), and the latents' KL (D,).
 
-    Of dSprites, among images of one shape at a time, in which orientations that look alike are one. A latent is named
-    after the factor that explains most of its variance, in whichever shape that is, and by the shapes of which it
-    explains nearly as much, if these are not all. One that is mixed is named by the shapes among which it varies.
+    In dSprites, images of each shape are looked at by themselves, and orientations that look alike count as one. A
+    latent is named after the factor that explains most of its variance, for whichever shape that is. If there are
+    shapes for which this factor explains much less, the name lists the others. A mixed latent is named with the shapes
+    among whose images it varies.
     """
     if not is_dsprites(data):
         names, _ = metrics.factors_of(data)
@@ -79,7 +80,7 @@ def seen(data, means, classes, kl):
 def _of_sprites(there, shares, variance, nats):
     """`Seen` of one latent, by its shares (shapes, K) and its variance (shapes,) among images of the shapes there."""
     usual = max(list(there).index(shape) for shape in there if shape == USUAL or USUAL not in there)
-    power = np.nan_to_num(shares) * variance[:, None]  # of what a factor does to the latent
+    power = np.nan_to_num(shares) * variance[:, None]  # the variance that a factor explains, not its share
     most, best = np.unravel_index(power.argmax(), power.shape)
     (factor, share), = metrics.name_latents(shares[most:most + 1], [nats], FACTOR_NAMES)
     by = power[:, best] if factor in FACTOR_NAMES else variance

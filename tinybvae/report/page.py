@@ -1,4 +1,4 @@
-"""The page of a run: HTML that loads nothing. Its latents can be dragged, as model and explorer.js stand in it."""
+"""The page of a run: HTML that loads nothing. Its latents can be dragged, since it holds the model and explorer.js."""
 
 import base64
 import html
@@ -13,20 +13,20 @@ from tinybvae.runs.checkpoint import kind
 from tinybvae.runs.commandline import as_text
 from tinybvae.runs.settings import as_json, likelihood_text
 
-SCORES = {  # a line each, of what metrics says at length
+SCORES = {  # a line for each; metrics explains them at length
     "mig": "for each factor, what the best latent knows of it beyond the second best",
     "factor_vae": "does the latent that varies least tell which factor is fixed?",
     "beta_vae": "do the latents of pairs that share a factor tell which one it is?",
     "sap": "for each factor, how much better the best latent predicts it than the second best",
     "dci": "is each latent important for one factor only, to a random forest?"}
-MOST = 16_000_000  # weights of a model that a page holds, at 4 bytes each: else it stands still
+MOST = 16_000_000  # the most weights that a page holds, at 4 bytes each; with more, it stands still
 KINDS = "Linear", "Conv2d", "ConvTranspose2d", "ReLU", "Tanh", "Reshape"  # of layers that explorer.js knows
 PIXELS = "bernoulli", "gaussian"  # and of likelihoods
 
 
 def page(run, measured, starts, factors, images, command):
-    """The page's text: of a run, what `describe` measured, images (N, …) to start from, if these are sprites of ours
-    their factors (N, 5), else None, and {name: bytes of a PNG}."""
+    """The page's text, from a run, what `describe` measured, and the images (N, …) to start from, with their factors
+    (N, 5) if they are sprites of ours, else None. `images` is {name: bytes of a PNG}."""
     latents = sorted(measured["latents"], key=lambda latent: -latent["kl"])
     sprites, weights = factors is not None, sum(p.size for p in run.model.parameters.values())
     model = _model(run.model, starts, factors, latents) if weights <= MOST else ""
@@ -207,7 +207,7 @@ def used(latents):
 # The model, for explorer.js.
 
 def _model(model, starts, factors, latents):
-    """JSON, or "" if explorer.js does not know all of its layers, or its likelihood."""
+    """The model as JSON, or "" if explorer.js does not know all of its layers, or its likelihood."""
     layers = [_layer(layer) for network in (model.encoder, model.decoder) for layer in network.layers.values()]
     likelihood = _kind(model.likelihood)
     if not all(layer["kind"] in KINDS for layer in layers) or likelihood not in PIXELS:
