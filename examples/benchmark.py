@@ -1,11 +1,11 @@
 """How fast a training step is: tinybvae, and PyTorch where it is installed, on the same network, batch and threads.
 
 Prints two tables, of kernels and of steps, and draws the second. A step goes from images to updated weights (forward,
-backward, Adam). All take turns in one process, so that whatever else the machine does meets all of them; times are
-medians. Rates count the convolutions' arithmetic as the formula has it, whatever a kernel saves of it, and stand beside
-what NumPy's float32 matrix product (sgemm) reaches on as many threads. The last rows are a step's while another program
-keeps one core busy, and beside one that torch.compile made, which takes a minute. --avx2 adds a column, from a process
-that is kept from AVX-512, which most laptops' processors do not have: so it is PyTorch, too.
+backward, Adam). All take turns in one process, so that whatever else the machine does slows all of them alike; times
+are medians. Rates count the convolutions' arithmetic as in the formula, even where a kernel saves some of it, and stand
+beside what NumPy's float32 matrix product (sgemm) reaches on as many threads. At the end come a step while another
+program keeps one core busy, and a step beside one that torch.compile made, which takes a minute to make. --avx2 adds a
+column from a process in which neither tinybvae nor PyTorch may use AVX-512, which most laptops' processors do not have.
 """
 
 import itertools
@@ -116,7 +116,7 @@ def main():
 
 
 def say_scaling(results, arguments):
-    """What more threads bring: a line a batch."""
+    """What more threads bring: a line for each batch."""
     few, many = min(arguments.threads), max(arguments.threads)
     for batch in arguments.batches:
         times = results[few, batch][OURS] / results[many, batch][OURS]
@@ -124,7 +124,7 @@ def say_scaling(results, arguments):
 
 
 def without_avx512(arguments):
-    """{(threads, batch): the last column} of such a benchmark's, from a process that is kept from AVX-512."""
+    """{(threads, batch): the last column} of this benchmark, run in a process that may not use AVX-512."""
     features = binding.get_host_cpu_features()
     features.update({name: False for name in features if name.startswith("avx512")})
     limits = {"NUMBA_CPU_FEATURES": features.flatten(), "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -149,7 +149,7 @@ def calls_of_a_step():
 
 
 def compiled(threads, batch, rounds):
-    """A step that torch.compile made, beside ours: a line."""
+    """A line on a step that torch.compile made, beside ours."""
     if not any(map(shutil.which, ("g++", "clang++", "cl"))):
         return "torch.compile needs a C++ compiler, and there is none"
     set_threads(threads)
@@ -178,7 +178,7 @@ def processor():
 
 
 def sgemm_rate(threads):
-    """Operations a second of NumPy's product of 2048×2048 matrices, in a process of its own, with so many threads."""
+    """Operations per second of NumPy's product of 2048×2048 matrices, in a process of its own, on so many threads."""
     limits = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS",
                             "VECLIB_MAXIMUM_THREADS"), str(threads))
     return float(subprocess.run([sys.executable, "-c", SGEMM], env={**os.environ, **limits}, check=True,
@@ -197,7 +197,7 @@ def busy_program():
 
 
 def take_turns(functions, rounds):
-    """The median seconds of a call of each function: `rounds` turns, each of SECONDS or one call, after one untimed."""
+    """Median seconds of a call of each function: `rounds` turns, each an untimed call, then SECONDS or one call."""
     times = [[] for _ in functions]
     for _ in range(rounds):
         for function, taken in zip(functions, times):
@@ -244,7 +244,7 @@ def batch_of(size):
 
 
 def convolution_operations(model, batch):
-    """Of forward and both backward passes, of which the first layer has but one."""
+    """Operations of the forward and both backward passes (dx and dw); the first layer has only one of these two."""
     total = 0
     for layer in (*model.encoder.layers.values(), *model.decoder.layers.values()):
         if isinstance(layer, (tb.Conv2d, tb.ConvTranspose2d)):
@@ -264,7 +264,7 @@ def our_step(model, images, noise):
 
 
 def torch_step(images, noise, memory_format, made=lambda loss: loss):
-    """One step of the same network in PyTorch, with its fused Adam; `made`: of the function that computes the loss."""
+    """One step of the same network in PyTorch, with its fused Adam; `made` wraps the function of the loss."""
     images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
     noise = torch.from_numpy(noise)
     channels = (1, 32, 32, 32, 32)
@@ -306,7 +306,7 @@ def draw(results, threads, batches):
         panel.set_xticks(batches, batches)
         panel.set_xlabel("batch", fontsize=8)
         bare(panel)
-    panels[0].set_ylim(bottom=0)  # of all, since they share it: so after all curves
+    panels[0].set_ylim(bottom=0)  # of all, since they share it: so once all curves are drawn
     panels[0].set_ylabel("images trained on in a second", fontsize=8)
     panels[0].legend(fontsize=7, frameon=False)
     return png(figure)

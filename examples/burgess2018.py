@@ -1,7 +1,7 @@
 """Burgess et al. 2018, figure by figure: python examples/burgess2018.py, and look into runs/burgess2018.
 
 Figure 2: what a strong β does to the code of a blob's place. Figure 3: which factors of dSprites are worth their nats
-first. Figure 4: capacity that rises, γ |KL − C|, on coloured dSprites. README.md says what comes out.
+first. Figure 4: γ |KL − C| with a capacity C that rises, on coloured dSprites. README.md says what comes out.
 """
 
 import numpy as np
@@ -36,7 +36,7 @@ class Blobs:
 
 
 def plane(means):
-    """Of means (32, 32) by place: the R² of the plane that fits them best, and its degrees off the nearer axis."""
+    """For means (32, 32) by place: the R² of the plane that fits best, and by how many degrees it is off an axis."""
     x, y = np.meshgrid(np.arange(32) - 15.5, np.arange(32) - 15.5, indexing="ij")
     slopes = (means * x).sum() / (x * x).sum(), (means * y).sum() / (y * y).sum()
     rest = means - means.mean() - slopes[0] * x - slopes[1] * y
@@ -70,7 +70,7 @@ def figure2(out, quick):
     return found
 
 
-# Section 4.3, which components contribute most: a decoder sees the true factors through noise, learnt while C rises.
+# Section 4.3, which components contribute most: a decoder learns from the true factors, seen through noise, as C rises.
 
 FACTORS = "shape", "scale", "orientation", "position"
 SHOWN = 3.1, 7.3, 15.4, 23.8  # nats: the values of C that the paper shows
@@ -106,7 +106,7 @@ class NoisyFactors(tb.Layer):
 
 
 def learn_generator(sprites, index, steps, shown, rng):
-    """A decoder learns to draw from noisy factors, while C rises to 25 nats: the loss of a VAE whose encoder is four
+    """A decoder learns to draw from noisy factors, while C rises to 25 nats: this is a VAE whose encoder is only four
     weights and four σ.
 
     Returns its pictures of the sprites `index` at each of the steps `shown`, and a row [C, reconstruction loss, KL of
@@ -148,7 +148,7 @@ def figure3(out, quick):
     sprites, rng, steps = tb.DSprites(), np.random.default_rng(0), 60 if quick else 25_000
     index, shown = rng.integers(len(sprites), size=10), [round(C / 25 * steps) for C in SHOWN]
     pictures, curves = learn_generator(sprites, index, steps, shown, rng)
-    few = max(1, steps // 500)  # steps that make a point, by their mean
+    few = max(1, steps // 500)  # steps whose mean makes a point
     C, reconstruction, *each = np.reshape(curves, (-1, few, 6)).mean(axis=1).T
     write_atomically(out / "figure3_kl.png", kl_by_capacity(C, each))
     write_atomically(out / "figure3_reconstructions.png", figures.mosaic(

@@ -14,7 +14,7 @@ from tinybvae.data.files import write_atomically
 from tinybvae.report import figures
 from tinybvae.runs.commandline import Parser, path, say
 
-SOFT, BACK = "#626873", "#2f6fde"  # of what is beside the point; of derivatives
+SOFT, BACK = "#626873", "#2f6fde"  # of what matters less; of derivatives
 
 
 def svg(figure):
@@ -27,7 +27,7 @@ def svg(figure):
 
 @figures.picture
 def model():
-    """SVG: x to its encoder, z to the decoder, two terms of the loss; below, blue, the derivatives that come back."""
+    """SVG: from x through encoder and decoder to both terms of the loss; below, in blue, how derivatives come back."""
     figure = figures.Figure(figsize=(9, 3.4))
     axis = figure.add_axes((0, 0, 1, 1), xlim=(0, 90), ylim=(0, 34))
     axis.set_axis_off()
@@ -75,9 +75,11 @@ def model():
 def mixing(narrow=.01, wide=.1):
     """Two factors known to ± narrow and ± wide, in latents of standard deviation 1: σ and nats of two codes of them.
 
-    A latent each: σ is narrow and wide. Or both latents mix both, turned by 45°: the posterior is a tilted ellipse, of
-    precision Λ. The upright q that has the least KL(q ‖ posterior) has the variances 1/Λ₁₁ and 1/Λ₂₂. Returned are
-    (σ₁, σ₂, nats) of each, nats being −Σ log σ, which the KL is but for what the means' spread adds, the same in both.
+    In the first code each factor has a latent to itself, and the two σ are wide and narrow. In the second both latents
+    mix both factors, turned by 45°: the posterior is a tilted ellipse with the precision matrix Λ, the inverse of its
+    covariance. Of all upright q, that with the least KL(q ‖ posterior) has the variances 1/Λ₁₁ and 1/Λ₂₂. Returns
+    (σ₁, σ₂, nats) for each code, where nats is −Σ log σ. That is the KL, but for what the spread of the means adds,
+    which is the same in both.
     """
     turn = np.array([[1, -1], [1, 1]]) / math.sqrt(2)
     precision = turn @ np.diag([wide ** -2, narrow ** -2]) @ turn.T

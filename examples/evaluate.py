@@ -1,4 +1,4 @@
-"""How well a trained model draws, and its latents match the factors: python examples/evaluate.py checkpoint.h5"""
+"""How well a trained model draws, and how well latents match factors: python examples/evaluate.py checkpoint.h5"""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Exercises in the reading order: python examples/exercises.py lists them, python examples/exercises.py 3 begins one.
 
-That writes a file with a function's head, what it should return, and no body. Write the body and run the same command
-again: it says whether it is right, and if not, what is wrong. --hint helps.
+The second command writes a file with a function's head, what it should return, and no body. Write the body and run the
+same command again: it says whether the body is right, and if not, what is wrong. --hint helps.
 """
 
 import inspect
@@ -17,7 +17,7 @@ EXERCISES = []
 
 
 class Exercise(NamedTuple):
-    """One to solve. Its function's head and docstring are the task, its body the library's solution."""
+    """One to solve. The head and docstring of its function are the task, the body is the library's solution."""
 
     function: Callable
     gives: list      # the names of what it returns
@@ -38,7 +38,7 @@ class Exercise(NamedTuple):
 
 
 def exercise(gives, draw, mistakes, hint, where):
-    """The decorator of a function that makes it one of EXERCISES."""
+    """A decorator that makes a function one of EXERCISES."""
     def added(function):
         EXERCISES.append(Exercise(function, gives.split(), draw, mistakes, hint, where))
         return function
@@ -83,8 +83,8 @@ def reparameterize_backward(dz, logvar, noise):
     "Two ways lead to L; add their derivatives. dz has the 1/N of the batch's mean already, the KL's still needs it.",
     "vae.py:BetaVAE.loss_and_gradients")
 def branch(dz, mean, logvar, noise, slope):
-    """Where the chain rule branches: L = reconstruction(z) + penalty(KL). z is μ + σ ε; the KL is the sum over latents
-    of ½ (μ² + σ² − 1 − log σ²), the mean over the N images. dz = ∂(reconstruction)/∂z (N, D), and slope =
+    """Where the chain rule branches: L = reconstruction(z) + penalty(KL). z is μ + σ ε; the KL is the sum over
+    latents of ½ (μ² + σ² − 1 − log σ²), the mean over the N images. dz is ∂(reconstruction)/∂z (N, D), and slope is
     ∂(penalty)/∂(KL), a number. Return dmean = ∂L/∂μ and dlogvar = ∂L/∂log σ², (N, D)."""
     (dmean_z, dlogvar_z), (_, dmean_kl, dlogvar_kl) = (vae.reparameterize_backward(dz, logvar, noise),
                                                        losses.gaussian_kl(mean, logvar))
@@ -104,8 +104,8 @@ def logits_and_images(rng):
      lambda l, x: (losses.sigmoid(l) - x) / (losses.sigmoid(l) * (1 - losses.sigmoid(l))) / len(x))],
     "The loss of a pixel is log(1 + eˡ) − x l. The derivative of the first term is s.", "losses.py:bernoulli_nll")
 def bernoulli_backward(logits, images):
-    """A pixel x is white with the probability s = 1 / (1 + e^−l). The loss is −Σ [x log s + (1 − x) log(1 − s)] over
-    pixels, the mean over the N images. Return dlogits, its derivative with respect to the logits l; all
+    """A pixel x is white with the probability s = 1 / (1 + e^−l). The loss is −Σ [x log s + (1 − x) log(1 − s)]
+    over pixels, the mean over the N images. Return dlogits, its derivative with respect to the logits l; all
     (N, H, W, 1)."""
     return losses.bernoulli_nll.plain(logits, images)[1]
 
@@ -153,8 +153,9 @@ def capacity_slope(kl, gamma, C):
     "There d(reconstruction)/d(KL) + slope = 0. The slope is γ a / √(a² + width²), with a = KL − C: solve for a.",
     "losses.py:CapacityObjective")
 def settles(C, gamma, width, price):
-    """Predict the KL at C = 10. The penalty is γ (√((KL − C)² + width²) − width), its corner rounded. Each more nat of
-    KL lowers the reconstruction loss by price nats, 0 < price < γ. Return kl, at which the sum of both is least."""
+    """Predict the KL at C = 10. The penalty is γ (√((KL − C)² + width²) − width), that is γ |KL − C| with its
+    corner rounded. Each further nat of KL lowers the reconstruction loss by price nats, 0 < price < γ. Return kl,
+    the KL at which the sum of reconstruction loss and penalty is least."""
     objective, low, high = losses.capacity_objective(gamma, C, width), C, C + 1e6
     for _ in range(100):
         middle = (low + high) / 2
@@ -170,9 +171,10 @@ def settles(C, gamma, width, price):
     "For one latent, find the σ² at which the derivative of gain σ² / 2 − price ½ log σ² is 0. It may be above 1.",
     "losses.py:gaussian_kl")
 def opened(gain, price):
-    """Which latents open first? Suppose that a latent i whose variance is σ², 0 < σ² ≤ 1, leaves a reconstruction loss
-    of gain[i] σ² / 2 and has a KL of −½ log σ², and that a nat of KL costs price. Return kl (D,), of the best σ² for
-    each. (Then let the price fall, and see them open one after the other.)"""
+    """Which latents open first? Suppose that latent i, if its variance is σ², 0 < σ² ≤ 1, leaves a reconstruction
+    loss of gain[i] σ² / 2 and has a KL of −½ log σ², and that each nat of KL costs price nats of loss. Each latent
+    takes the σ² at which reconstruction loss and cost together are least. Return kl (D,), their KL. (Then let the
+    price fall, and see them open one after the other.)"""
     return np.maximum(np.log(gain / price), 0) / 2
 
 
@@ -200,7 +202,7 @@ def relu_draw(rng):
     ("dx", "this multiplies dy by y: the derivative is the slope, 1 or negative_slope", lambda dy, y, a: dy * y)],
     "np.where. The sign of y is the sign of x.", "layers.py:ReLU")
 def relu_backward(dy, y, negative_slope):
-    """y = x where x > 0, else negative_slope · x, entry by entry. From dy and y, return dx, of their shape."""
+    """y = x where x > 0, else negative_slope · x, entry by entry. From dy = ∂L/∂y and y, return dx = ∂L/∂x."""
     return layers.relu_backward.plain(dy, y, negative_slope)
 
 
@@ -209,7 +211,7 @@ def relu_backward(dy, y, negative_slope):
     ("dx", "this is the sigmoid's derivative", lambda dy, y: dy * y * (1 - y))],
     "tanh′ = 1 − tanh².", "layers.py:Tanh")
 def tanh_backward(dy, y):
-    """y = tanh x, entry by entry. From dy and y, return dx, of their shape."""
+    """y = tanh x, entry by entry. From dy = ∂L/∂y and y, return dx = ∂L/∂x, of their shape."""
     layer = layers.Tanh()
     layer.y = y
     return layer.backward(dy)
@@ -218,7 +220,7 @@ def tanh_backward(dy, y):
 # The convolution.
 
 def taps(big, small, padding=1, stride=2):
-    """dw by the loops, for mistakes: another padding, another stride."""
+    """dw with another padding or another stride, for mistakes."""
     (N, H, W, O), padded = small.shape, np.pad(big, ((0, 0), (padding, 4), (padding, 4), (0, 0)))
     return np.array([[np.tensordot(padded[:, p:, q:][:, :stride * H:stride, :stride * W:stride], small, [[0, 1, 2]] * 2)
                       for q in range(4)] for p in range(4)])
@@ -232,13 +234,13 @@ def taps(big, small, padding=1, stride=2):
     "convolution.py:conv2d_weight")
 def conv2d_weight(big, small):
     """F(big, w, small) = Σ padded[n,2i+p,2j+q,c] w[p,q,c,o] small[n,i,j,o] over all indices; p, q = 0 … 3. big is
-    (N, 2H, 2W, C), padded is big with one pixel of zeros around each image, small is (N, H, W, O). Return dw = ∂F/∂w
-    (4, 4, C, O)."""
+    (N, 2H, 2W, C), padded is big with one pixel of zeros around each image, small is (N, H, W, O). Return
+    dw = ∂F/∂w (4, 4, C, O)."""
     return convolution.conv2d_weight.plain(big, small)
 
 
 def overwritten(small, w):
-    """conv2d_transpose with = for +=."""
+    """conv2d_transpose with = in place of +=."""
     padded = np.zeros((len(small), 2 * small.shape[1] + 2, 2 * small.shape[2] + 2, w.shape[2]))
     for p, q in np.ndindex(4, 4):
         padded[:, p:, q:][:, :2 * small.shape[1]:2, :2 * small.shape[2]:2] = small @ w[p, q].T
@@ -285,9 +287,9 @@ def adam_with(corrected=1, inside=0, shift=0):
     "m ← β₁ m + (1 − β₁) g, v likewise with g². Had g always been 1, what would m be after t updates?",
     "optimizers.py:adam")
 def adam(p, g, m, v, rate, beta1, beta2, eps, t):
-    """Kingma and Ba 2015, algorithm 1, the t-th update, t = 1, 2, …: m and v are the running means of g and g² before
-    it, which began at 0. Return p, m and v after it, all of p's shape; m and v without the correction, as they are
-    kept."""
+    """Adam (Kingma and Ba 2015, algorithm 1), the t-th update, t = 1, 2, …. m and v are the running means of g and
+    g² before it; they began at 0. Return p, m and v after it, all of p's shape; m and v as they are kept, without
+    the correction for that beginning."""
     p, m, v = p.copy(), m.copy(), v.copy()
     optimizers.adam.plain(p, g, m, v, rate, beta1, beta2, eps, t)
     return p, m, v
@@ -299,9 +301,9 @@ def adam(p, g, m, v, rate, beta1, beta2, eps, t):
     "In bits: H(a) = H(b) = 1, H(z1) = 1.5. I(z; factor) = H(z) − H(z given the factor).",
     "metrics/information.py:mutual_information_gap")
 def mig_on_paper():
-    """Four images, equally frequent: two factors, a and b, are 0 or 1. A code of two latents: z0 = a, z1 = a + b.
-    Return mig, the mean over the factors of (I(best latent; factor) − I(second best; factor)) / H(factor). With paper
-    and pencil."""
+    """Two factors, a and b, are 0 or 1, which makes four images, equally frequent. A code has two latents: z0 = a
+    and z1 = a + b. Find with paper and pencil, and return, mig: the mean over the factors of
+    (I(best latent; factor) − I(second best; factor)) / H(factor)."""
     a, b = classes = np.indices((2, 2)).reshape(2, -1).repeat(500, axis=1)
     return metrics.mutual_information_gap(metrics.known_shares(np.transpose([a, a + b]) * 1., classes.T))
 

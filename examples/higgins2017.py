@@ -26,9 +26,9 @@ PUBLISHED = {"ground truth": "100", "raw pixels": "45.75 ± 0.8", "PCA": "84.9 �
 
 
 def model_of(out, beta, quick):
-    """The paper's fully connected VAE, by Adagrad at a rate of 0.01 (its table 1), which names no number of steps.
+    """The paper's fully connected VAE, trained by Adagrad at a rate of 0.01 (table 1, which names no number of steps).
 
-    eps is √0.1, which tames the first updates about as TensorFlow's Adagrad does, whose sums of squares start at 0.1.
+    eps is √0.1: it tames the first updates about as much as TensorFlow's Adagrad, whose sums of squares start at 0.1.
     """
     return trained(out / f"beta{beta}", tb.DSprites(), "higgins2017", beta=float(beta), eps=.316, checkpoint_every=2500,
                    **{"steps": 3, "batch_size": 8} if quick else {"steps": 10_000})

@@ -17,7 +17,7 @@ STEPS, RATE, GAMMA, LAST_C = 6000, 2e-3, 30, 9          # updates, the learning 
 OUT = Path("runs/minimal")
 
 
-# 1. The data: a white disc on black. Three numbers say all: x, y and the radius. The model is given the pixels only.
+# 1. The data: a white disc on black. Three numbers fix it: x, y and the radius. The model is given the pixels only.
 
 def discs(n, rng):
     """(n, 256), 0 or 1."""
@@ -26,9 +26,9 @@ def discs(n, rng):
     return (np.hypot(column - x, row - y) < radius).reshape(n, -1).astype(float)
 
 
-# 2. The model: two networks, each with one hidden layer. The encoder makes of an image 2·D numbers: for each latent the
-# mean μ and log σ² of a normal distribution. The decoder makes of D numbers z a logit l for each pixel: the pixel is
-# white with the probability s = 1 / (1 + e^−l). All weights start small and random, all biases at 0.
+# 2. The model: two networks, each with one hidden layer. The encoder turns an image into 2·D numbers: for each of D
+# latents the mean μ and log σ² of a normal distribution. The decoder turns D numbers z into a logit l for each pixel:
+# the pixel is white with the probability s = 1 / (1 + e^−l). All weights start small and random, all biases at 0.
 
 def new_parameters(rng):
     sizes = {"encoder1": (SIDE ** 2, HIDDEN), "encoder2": (HIDDEN, 2 * D), "decoder1": (D, HIDDEN),
@@ -37,11 +37,12 @@ def new_parameters(rng):
     return weights | {f"{name}.b": np.zeros(size[1]) for name, size in sizes.items()}
 
 
-# 3. Forward: the loss of a batch in nats per image, and everything that the backward pass will need. ε is noise from
-# N(0, 1), and z = μ + σ ε is a draw from N(μ, σ²), written so that it has derivatives with respect to μ and σ.
-#   reconstruction  −log p(x|z) = Σ log(1 + e^l) − x l over pixels: what it costs to tell the image to who knows z
-#   KL              Σ ½ (μ² + σ² − 1 − log σ²) over latents: what z says about the image
-#   the loss        reconstruction + γ |KL − C|: z is to say C nats, and should choose them well
+# 3. Forward: the loss of a batch in nats per image (nats are like bits, but by natural logarithms), and everything that
+# the backward pass will need. ε is noise from N(0, 1), and z = μ + σ ε is a draw from N(μ, σ²), written so that it has
+# derivatives with respect to μ and σ.
+#   reconstruction  −log p(x|z) = Σ log(1 + e^l) − x l over pixels: what it costs to tell the image to one who knows z
+#   KL              Σ ½ (μ² + σ² − 1 − log σ²) over latents: how much z says about the image
+#   the loss        reconstruction + γ |KL − C|: z is held near C nats, and should choose well what it says
 
 def forward(p, x, noise, C):
     h = np.tanh(x @ p["encoder1.w"] + p["encoder1.b"])                          # (N, HIDDEN)
@@ -55,10 +56,10 @@ def forward(p, x, noise, C):
     return loss, reconstruction, kl, (h, mean, logvar, z, k, logits)
 
 
-# 4. Backward: the same from the last line to the first. da stands for ∂loss/∂a, and has the shape of a. Three rules:
+# 4. Backward: through the same lines, from last to first. da stands for ∂loss/∂a, and has the shape of a. Three rules:
 #   y = x w + b   gives   dw = xᵀ dy,  db = the sum of dy over the batch,  dx = dy wᵀ
 #   y = tanh(a)   gives   da = dy (1 − y²)
-#   what reaches the loss by two ways has the sum of two derivatives: μ and log σ² do, by z and by the KL
+#   what reaches the loss in two ways gets the sum of two derivatives: so do μ and log σ², through z and through the KL
 
 def backward(p, x, noise, C, kl, kept):
     h, mean, logvar, z, k, logits = kept
@@ -116,7 +117,7 @@ def gradient_error(p, rng, C=5., h=1e-5):
 
 
 # 7. Two pictures: when did each latent open, and what does it do? In the second, each row moves one latent from −2 to 2
-# while the others stay at 0: one for x, one for y, one for the radius, and two that nothing was left for.
+# while the others stay at 0: one for x, one for y, one for the radius, and two for which nothing was left.
 
 def draw(p, history):
     OUT.mkdir(parents=True, exist_ok=True)

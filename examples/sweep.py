@@ -3,8 +3,8 @@
 python examples/sweep.py --objectives beta --strengths 1 4 16 --seeds 0 1 2
 python examples/sweep.py --objectives beta --strengths 1 4 16 --seeds 0 1 2 --scheduler tcp://host:8786
 
-Each combination of objective, strength (β or γ), C, preset and seed is a run. Results arrive in results.csv, a row a
-run, checkpoints in folders of their names. The same command goes on where it was stopped.
+Each combination of objective, strength (β or γ), C, preset and seed is a run. Results arrive in results.csv, a row for
+each run, and checkpoints in folders that have the runs' names. The same command goes on where it was stopped.
 """
 
 import csv
@@ -48,7 +48,7 @@ COLUMNS = ["run", "objective", "strength", "capacity", "preset", "seed", "steps"
            "nine_images", "used", "units_off", "minutes", "worker", "versions", "settings", "error"]
 TOPIC = "tinybvae sweep"  # of the events by which workers say how far they are
 PATIENCE = 20  # seconds that a scheduler has to answer
-LOSSES = 4  # of workers, one after the other, with a run that meanwhile comes no further: then it fails
+LOSSES = 4  # of workers, one after the other, by a run that comes no further meanwhile: then it fails
 
 
 def main():
@@ -61,7 +61,7 @@ def main():
             if not distributed:
                 raise ValueError('this needs Dask: pip install ".[sweep]"')
             runs = grid(options)
-            if not options.scheduler:  # here are the files that all runs will read
+            if not options.scheduler:  # this machine has the files that all runs will read
                 settings = [configure(*run) for run in runs.values()]
                 data = tb.load_data(settings[0]["data"])
                 for one in settings:
@@ -120,9 +120,9 @@ def plain(setting):
 
 
 def begin(runs, out, stack):
-    """Of `runs`, those that are not done in the folder, which stays locked until the ExitStack ends.
+    """Those of `runs` that are not yet done in the folder `out`, which stays locked until the ExitStack ends.
 
-    Raises ValueError if it holds a run, done or not, of the same name and other settings.
+    Raises ValueError if the folder holds a run, done or not, of the same name and other settings.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
@@ -171,11 +171,11 @@ def refusal(theirs, threads, wanted):
 
 
 def refusals(client, workers, wanted):
-    """{address: why it trains no run, or ""} of these workers, which may be gone meanwhile."""
+    """{address: why it trains no run, or ""} of these workers, which may be gone by then."""
     if not workers:
         return {}
     threads = client.nthreads()
-    # A function of the standard library goes there by name: what another Python makes of ours, may be a crash.
+    # A function of the standard library is sent by its name. One of ours might crash another version of Python.
     found = client.run(platform.python_version, workers=workers, on_error="return")
     found = {worker: {"python": python} if isinstance(python, str) else python for worker, python in found.items()}
     same = [worker for worker in workers if found[worker] == {"python": wanted["python"]}]
@@ -186,8 +186,9 @@ def refusals(client, workers, wanted):
 def train_one(name, token, given, preset, threads, wanted):
     """On a worker: the row of a run, trained to its end from its last checkpoint, if there is one.
 
-    The scheduler keeps the checkpoint, as a distributed.Variable: there it outlives the worker. None, if this worker is
-    not the one that was asked, but another at its address, which trains no run, or its files have changed.
+    The scheduler keeps the checkpoint, as a distributed.Variable: there it outlives the worker. Returns None if this
+    worker is not the one that was asked, but another at its address which cannot train runs, or if its files have
+    changed.
     """
     worker = distributed.get_worker()
     if refusal(versions(), worker.state.nthreads, wanted):
@@ -205,7 +206,7 @@ def train_one(name, token, given, preset, threads, wanted):
 
             def save(run):
                 nonlocal encoded
-                if task.state == "cancelled":  # the client is gone; nobody stops a task but itself
+                if task.state == "cancelled":  # the client is gone; only the task can stop itself
                     raise InterruptedError(f"{name} is wanted no more")
                 encoded = score_if_due(run, data)
                 tb.save(run, checkpoint)
@@ -227,7 +228,8 @@ def train_one(name, token, given, preset, threads, wanted):
 def sweep(client, runs, out, threads):
     """Train runs {name: (settings, preset)}; what arrives goes into `out`. Returns how many failed.
 
-    Raises ValueError if a worker is there that cannot train them. One that comes later is named, and gets none.
+    Raises ValueError if a worker is there that cannot train them. If such a worker comes later, it is named, and gets
+    no run.
     """
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have the library, not the examples
     wanted = versions()
@@ -253,7 +255,7 @@ def sweep(client, runs, out, threads):
                 bar.set_postfix_str("; ".join(on_the_way.where.values()))
     except OSError as error:
         if isinstance(error, distributed.comm.CommClosedError) or client.status != "running":
-            raise CancelledError from error  # no disk's: the scheduler is gone, which is how its runs say it
+            raise CancelledError from error  # not a disk's error: the scheduler is gone, and its runs say it so
         raise
     finally:
         on_the_way.forget()
@@ -263,8 +265,9 @@ def sweep(client, runs, out, threads):
 class OnTheWay:
     """Runs that a cluster works on: `futures` {future: (name, worker)}, and the names of those `waiting` for a worker.
 
-    Each goes to a worker that has nothing else to do, and to no other: so one that cannot train runs gets none.
-    `workers` {address: why it trains no run, or ""} are those that are there; `where` {name: how far, on which worker}.
+    Each run is sent to one worker that has nothing else to do, and may go to no other: so a worker that cannot train
+    runs gets none. `workers` {address: why it trains no run, or ""} are those that are there; `where` {name: how far,
+    on which worker}.
     """
 
     def __init__(self, client, runs, out, threads, wanted, workers):
@@ -280,7 +283,7 @@ class OnTheWay:
             variable.set(self.begun_with[name])
 
     def look(self):
-        """Ask the workers that came since, and give runs to those that are free. Lines about who gets none."""
+        """Ask the workers that came since, and give runs to free ones. Returns lines about those that get none."""
         tasks = self.client.processing()
         new = refusals(self.client, [worker for worker in tasks if worker not in self.workers], self.versions)
         known = {**self.workers, **new}
@@ -302,7 +305,7 @@ class OnTheWay:
         self.futures[future] = name, worker
 
     def pause(self):
-        """Until a run has ended, but not for long."""
+        """Wait until a run has ended, but not for long."""
         if not self.futures:
             time.sleep(.2)
         else:
@@ -310,7 +313,7 @@ class OnTheWay:
                 distributed.wait([*self.futures], timeout=.2, return_when="FIRST_COMPLETED")
 
     def keep_checkpoints(self):
-        """Take those that came since; a line for each."""
+        """Keep the checkpoints that came since; returns a line for each."""
         events, running = {}, {name for name, _ in self.futures.values()}
         while not self.news.empty():
             event = self.news.get()
@@ -322,12 +325,12 @@ class OnTheWay:
         return [self.where[name] for name in events]
 
     def keep_results(self):
-        """Take those of runs that have ended, or whose workers are gone; a line for each that does not wait again."""
+        """Keep those of runs that ended, or whose workers are gone; returns a line for each that does not wait again."""
         ended = [future for future, (_, worker) in self.futures.items() if future.done() or worker not in self.workers]
         return [*filter(None, map(self._result, ended))]
 
     def _result(self, future):
-        """Add the run's row, or let it wait for another worker: then there is nothing to tell."""
+        """Add the run's row, and return a line; or let the run wait for another worker, and return None."""
         name, worker = self.futures.pop(future)
         self.where.pop(name, None)
         row = None
@@ -339,7 +342,7 @@ class OnTheWay:
         except Exception as error:  # whatever went wrong there: the other runs go on
             if future.status == "error" and not isinstance(error, distributed.KilledWorker):
                 row = {"error": f"{type(error).__name__}: {error}"}
-        if row is None:  # the worker is gone, or fits no more: who is at its address is asked again
+        if row is None:  # the worker is gone, or fits no more: whoever is at its address now is asked again
             future.cancel()
             self.workers.pop(worker, None)
             begun_with, self.begun_with[name] = self.begun_with[name], self.last[name].get()
@@ -356,20 +359,20 @@ class OnTheWay:
 
     def forget(self):
         """Let the scheduler forget the checkpoints."""
-        with suppress(Exception):  # if it is gone it has
+        with suppress(Exception):  # if it is gone, so are they
             for variable in self.last.values():
                 variable.delete()
 
 
 def keep(out, name, checkpoint):
-    """Put the bytes into the run's folder; those before stay beside them."""
+    """Put a checkpoint's bytes into the run's folder; the checkpoint before stays beside it."""
     file = out / name / "checkpoint.h5"
     file.parent.mkdir(exist_ok=True)
     write_atomically(file, checkpoint, before(file))
 
 
 def columns_of(given, preset):
-    """Of a run's settings, what stands in its row."""
+    """The columns of a run's row that come from its settings."""
     settings = configure(given, preset)
     return {"objective": settings["objective"], "preset": preset or "", "seed": settings["seed"],
             "strength": plain(settings["beta" if settings["objective"] == "beta" else "gamma"]),
@@ -390,7 +393,7 @@ def read_rows(out):
 
 
 def add_row(out, row):
-    """Written whole, so that who reads it meanwhile sees no half row."""
+    """Add a row to results.csv, which is written whole, so that nobody who reads it meanwhile sees half a row."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()

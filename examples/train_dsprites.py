@@ -34,7 +34,7 @@ def main():
 
 
 def train(run, data, options, parser):
-    """To the run's end, or until it is interrupted."""
+    """Train to the run's end, or until it is interrupted."""
     settings, out, measured, stopped = run.settings, Path(options.out), {}, False
     checkpoint = out / "checkpoint.h5"
 
@@ -59,7 +59,7 @@ def train(run, data, options, parser):
         tb.train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
                  settings["checkpoint_every"], save_and_report)
     except KeyboardInterrupt:
-        if not measured:  # it came before there was anything to save
+        if not measured:  # the interrupt came before there was anything to save
             raise
         stopped = True
     except (ArithmeticError, MemoryError, OSError) as error:

@@ -1,8 +1,9 @@
 """Why disentangle? python examples/why_disentangle.py, and look into runs/why_disentangle.
 
-Four answers by experiment. That components are independent does not mean that each is a factor. Why latents come to lie
-on the axes of x and y, though the KL does not see a rotation. Where each is a factor, a few labels teach it to whoever
-looks at one latent. And what was never seen together can still be drawn. README.md says what comes out.
+Four answers by experiment. Components that are independent need not be factors. Why latents come to lie on the axes of
+x and y, although the KL does not see a rotation. Where each latent is a factor, a few labels are enough to learn a
+factor from one latent. And a combination of factors that was never seen can still be drawn. README.md says what comes
+out.
 """
 
 import math
@@ -84,20 +85,22 @@ def finished(figure, title):
 PLACES = np.stack(np.meshgrid(*2 * [np.arange(32) - 15.5], indexing="ij"), axis=-1).reshape(-1, 2)  # (1024, 2)
 PLACES /= PLACES.std()
 ANGLES = 0, 15, 30, 45  # degrees between the latents' axes and those of x and y
-PRECISIONS = {.36: 46, .12: 20, .0085: 1}  # σ of p(x, y|z): about 1, 2 and 4.7 nats for a latent, and what one is worth
-# when latents of place hold as many: the price in a run of the recipe, in nats of reconstruction
+# {σ of p(x, y|z): price of a nat}. With these σ a latent holds about 1, 2 and 4.7 nats. The price is that in a run of
+# the recipe when its latents of place hold as many, in nats of reconstruction.
+PRECISIONS = {.36: 46, .12: 20, .0085: 1}
 
 
 def along(degrees):
-    """PLACES (1024, 2) by their coordinates along two axes, turned by so much."""
+    """The coordinates (1024, 2) of PLACES along two axes that are turned by so many degrees."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return PLACES @ [[c, -s], [s, c]]
 
 
 def learn_place(degrees, sigma, steps):
-    """A VAE of the places themselves, each latent of which sees one coordinate `along` its axis.
+    """A VAE whose data are the places themselves; each of its two latents sees one coordinate, `along` its own axis.
 
-    Returns its loss, less its least, and the KL of its latents, in nats, the mean over the last tenth of the steps.
+    Returns its loss, minus the least reconstruction loss, and the KL of its latents, in nats, the mean over the last
+    tenth of the steps.
     """
     rng, dtype = np.random.default_rng(0), np.float32
     x, seen, likelihood = PLACES.astype(dtype), along(degrees).astype(dtype), tb.gaussian(sigma)
@@ -124,13 +127,14 @@ def learn_place(degrees, sigma, steps):
 
 
 def kl_of_a_square_prior(degrees, nats):
-    """The KL of two latents, linear in the coordinates `along` these axes, to the prior p ∝ exp(−c z⁴), and not normal.
+    """The KL of two latents, linear in coordinates `along` these axes, to a prior that is not normal: p ∝ exp(−c z⁴).
 
     With q = N(μ, σ²), E_q[z⁴] = μ⁴ + 6 μ² σ² + 3 σ⁴, and the entropy of q is ½ log(2πe σ²), so a latent's KL is
 
         c (μ⁴ + 6 μ² σ² + 3 σ⁴) + log Z − ½ log(2πe σ²),  c = (Γ(¾) / Γ(¼))² for variance 1,  Z = Γ(¼) / (2 c^¼)
 
-    σ² = e^(−2 nats), and μ has the rest of the variance 1: to a normal prior the KL would be `nats`, at any angle.
+    σ² = e^(−2 nats), and μ has the rest of the variance 1. To a normal prior the KL of a latent would be `nats`, at any
+    angle.
     """
     variance, c = math.exp(-2 * nats), (math.gamma(.75) / math.gamma(.25)) ** 2
     mean = math.sqrt(1 - variance) * along(degrees)
@@ -140,11 +144,11 @@ def kl_of_a_square_prior(degrees, nats):
 
 
 def degrees_off(a, b):
-    """By how much two codes (N,) of one variance are turned against the sides of a square that they fill, by no label.
+    """By how much two codes (N,) of one variance are turned against the sides of a square that they fill; by no label.
 
-    Turned back by an angle t, a' = a cos t + b sin t and b' = b cos t − a sin t have ⟨a'⁴ + b'⁴⟩ of
-    const + B cos 4t + S sin 4t, with B = ⟨a⁴ + b⁴ − 6 a² b²⟩ / 4 and S = ⟨a³ b − a b³⟩. It is least along the sides of
-    a square, most along its diagonals: at t = ¼ atan2(−S, −B), within ±45°.
+    Turned back by an angle t, the codes are a' = a cos t + b sin t and b' = b cos t − a sin t, and their mean
+    ⟨a'⁴ + b'⁴⟩ is const + B cos 4t + S sin 4t, with B = ⟨a⁴ + b⁴ − 6 a² b²⟩ / 4 and S = ⟨a³ b − a b³⟩. It is least
+    along the sides of a square, and most along its diagonals: so t = ¼ atan2(−S, −B), within ±45°.
     """
     B, S = np.mean(a ** 4 + b ** 4 - 6 * a * a * b * b) / 4, np.mean(a ** 3 * b - a * b ** 3)
     return math.degrees(math.atan2(-S, -B)) / 4
@@ -189,7 +193,7 @@ def loss_by_angle(losses, square):
 # How many labels does a factor need?
 
 def one_latent(z, target, labelled):
-    """Predictions (N,) by the one latent, of z (N, D), whose straight line fits the labelled targets best."""
+    """Predictions (N,) from one latent of z (N, D): that whose straight line fits the labelled targets best."""
     x, t = z[labelled] - z[labelled].mean(axis=0), target[labelled] - target[labelled].mean()
     slopes = (x * t[:, None]).sum(axis=0) / (x * x).sum(axis=0)
     best = ((t[:, None] - slopes * x) ** 2).sum(axis=0).argmin()
@@ -220,7 +224,7 @@ def few_labels(out, quick):
 
 @figures.picture
 def errors_by_labels(found):
-    """PNG: error by number of labels, a panel a learner."""
+    """PNG: error by number of labels, a panel for each learner."""
     figure = figures.Figure(figsize=(7, 2.8), layout="constrained")
     for axis, learner in zip(figure.subplots(1, 2, sharey=True), (one_latent, all_latents)):
         for name, errors in found.items():
@@ -238,7 +242,7 @@ def errors_by_labels(found):
     return finished(figure, "How well few labels teach a factor")
 
 
-# Is a combination drawn that was never seen?
+# Can a combination be drawn that was never seen?
 
 class Part:
     """Some images of dSprites, by their index there."""
