@@ -178,7 +178,7 @@ def processor():
 
 
 def sgemm_rate(threads):
-    """Operations per second of NumPy's product of 2048×2048 matrices, in a process of its own, on so many threads."""
+    """Operations per second of NumPy's product of 2048×2048 matrices, in a process of its own, on `threads` threads."""
     limits = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS",
                             "VECLIB_MAXIMUM_THREADS"), str(threads))
     return float(subprocess.run([sys.executable, "-c", SGEMM], env={**os.environ, **limits}, check=True,

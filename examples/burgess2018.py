@@ -161,7 +161,7 @@ def figure3(out, quick):
 
 
 def opening(C, each):
-    """Of each factor, the capacity from which its KL is .1 nats and more; None if it never is."""
+    """For each factor, the capacity from which on its KL is .1 nats and more; None if it never is."""
     return [round(float(C[(kl >= .1).argmax()]), 2) if (kl >= .1).any() else None for kl in each]
 
 

@@ -160,7 +160,7 @@ def versions():
 
 
 def refusal(theirs, threads, wanted):
-    """Why a worker that answers with these versions, or an exception, and has so many threads trains no run; or ""."""
+    """Why a worker trains no run, if it answers with these versions or an exception and has so many threads; or ""."""
     if isinstance(theirs, Exception):
         return f"cannot run this: {type(theirs).__name__}: {theirs}"
     if theirs != wanted:
@@ -325,7 +325,7 @@ class OnTheWay:
         return [self.where[name] for name in events]
 
     def keep_results(self):
-        """Keep those of runs that ended, or whose workers are gone; returns a line for each that does not wait again."""
+        """Keep those of runs that ended or whose workers are gone; returns a line for each that does not wait again."""
         ended = [future for future, (_, worker) in self.futures.items() if future.done() or worker not in self.workers]
         return [*filter(None, map(self._result, ended))]
 

@@ -60,7 +60,7 @@ class Images:
             if opened:
                 with opened(path) as content:
                     self._take(*content)
-        except Exception as error:  # zipfile and its decompressors, NumPy and h5py raise all kinds for damaged files
+        except Exception as error:  # zipfile and its decompressors, NumPy and h5py raise anything for damaged files
             if isinstance(error, MemoryError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
                 raise  # the system's error: no room, no temporary folder, a quota; the file may be whole
             if "flag values don't match" in str(error):  # how HDF5 says it of a file whose name was relative

@@ -187,7 +187,7 @@ def traversal_gif(model, means, latents, labels=()):
 
 @picture
 def curves(history, columns, order, labels, units, least=0.0):
-    """PNG: the reconstruction loss, less its least, and the price of a nat; the KL of each latent, one above the other
+    """PNG: the reconstruction loss minus its least, and the price of a nat; the KL of each latent, one above the other
     up to their sum, and the capacity C if there is one; the share of each layer's units that no image of a batch
     switched on.
 

@@ -143,7 +143,7 @@ def likelihood(text):
 
 
 def given_settings(options):
-    """Of parsed options, the settings that were given."""
+    """The settings that were given among parsed options."""
     return {name: value for name, value in vars(options).items() if name in DEFAULTS}
 
 
