@@ -1,4 +1,4 @@
-"""Write dSprites, all 737,280 images, into a file as DeepMind's own .hdf5, for other programs."""
+"""Write dSprites, all 737,280 images, into a file like DeepMind's own .hdf5, for other programs."""
 
 import argparse
 import os

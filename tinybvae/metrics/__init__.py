@@ -1,4 +1,4 @@
-"""How well latents match factors: mutual information, the names it gives to latents, five scores of disentanglement.
+"""How well latents match factors: mutual information, what factors explain, names, five scores of disentanglement.
 
 There are N samples, D latents and K factors. codes (N, D) are posterior means, classes (N, K) the true factors;
 information is in nats. `counted` says which factors are counted, and `notes` what is left out and why.

@@ -6,7 +6,7 @@ from tinybvae.metrics.information import needed
 
 FEWEST, PER_CLASS = 60, 30   # samples that a score needs; samples that a factor needs for a class, on average
 RARE = 20                    # samples that a factor needs outside its most frequent class
-ONE_FACTOR = "only one factor counts, and which it is any code would tell: no FactorVAE, BetaVAE and DCI"
+ONE_FACTOR = "only one factor counts, so that any code would tell which it is: no FactorVAE, BetaVAE and DCI"
 
 
 def counted(classes):

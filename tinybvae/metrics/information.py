@@ -68,7 +68,7 @@ def explained(codes, classes):
     """(D, K): the share of each latent's variance that a factor explains, by the means of its classes.
 
     This is the correlation ratio, 1 − (variance within classes) / (variance), both unbiased (Kelley 1935), so that
-    noise has 0 on average. NaN where it cannot be told, because the factor is constant, or because there are so few
+    noise has next to nothing. NaN where it cannot be told, because the factor is constant, or because there are so few
     samples that noise may seem to have a share of CLEAR (see `needed`).
     """
     codes, classes = as_samples(codes, classes)

@@ -44,8 +44,8 @@ def page(run, measured, starts, factors, images, command):
 <p class="soft">{_headline(measured)}</p>
 
 <h2>Drag a latent{", or the sprite" * sprites}</h2>
-<p>Each strip shows what one latent does, from −3 to 3, the others held{", at first on the shape on which it does most" *
-    sprites}. Its slider redraws the image on the right. {
+<p>Each strip shows what one latent does, from −3 to 3, the others held{
+    ", at first on the shape on which it does most" * sprites}. Its slider redraws the image on the right. {
     "Drag the sprite on the left, or turn it, and the encoder moves the sliders: which latents know of it?" if sprites
     else "Choose another image, and the encoder moves the sliders."} The bar above a slider is what the encoder says:
 the latent's mean, and a standard deviation to both sides. A narrow bar is precise; one as wide as the prior, from −1

@@ -30,7 +30,7 @@ GENERATORS = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"  # NumPy's, of r
 class Run:
     """All that the next training step depends on, and all that the past ones have left to show.
 
-    Without an optimizer it is only a model to look at, and its file takes a third of the space. Raises ValueError for
+    Without an optimizer it is only a model to look at, and its file takes a third of the space (of Adam's). Raises ValueError for
     what a checkpoint could not bring back: an optimizer that is not ours, a generator that is not NumPy's, or settings
     that JSON cannot hold.
     """
@@ -51,8 +51,8 @@ class Run:
             self.rng = np.random.default_rng(self.rng)
         generator = getattr(self.rng, "bit_generator", self.rng)
         if not isinstance(self.rng, np.random.Generator) or type(generator).__name__ not in GENERATORS:
-            raise ValueError(f"rng must be a seed, or a Generator of NumPy's, as np.random.default_rng(seed) is, not of "
-                             f"{type(generator).__name__}: no checkpoint could bring it back")
+            raise ValueError("rng must be a seed, or a Generator of NumPy's, as np.random.default_rng(seed) is, "
+                             f"not of {type(generator).__name__}: no checkpoint could bring it back")
         if self.optimizer is not None and type(self.optimizer) not in OPTIMIZERS.values():
             raise ValueError(f"the optimizer must be {' or '.join(OPTIMIZERS)}, as tb.Adam(model.parameters) is, not "
                              f"{type(self.optimizer).__name__}: no checkpoint could bring it back")
