@@ -30,9 +30,9 @@ GENERATORS = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"  # NumPy's, of r
 class Run:
     """All that the next training step depends on, and all that the past ones have left to show.
 
-    Without an optimizer it is only a model to look at, and its file takes a third of the space (of Adam's). Raises ValueError for
-    what a checkpoint could not bring back: an optimizer that is not ours, a generator that is not NumPy's, or settings
-    that JSON cannot hold.
+    Without an optimizer it is only a model to look at, and its file takes a third of the space that one with Adam's
+    moments takes. Raises ValueError for what a checkpoint could not bring back: an optimizer that is not ours, a
+    generator that is not NumPy's, or settings that JSON cannot hold.
     """
 
     model: BetaVAE
