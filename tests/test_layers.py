@@ -76,9 +76,43 @@ def test_what_is_no_layer(wrong):
         tb.Sequential(relu=tb.ReLU(), odd=wrong)
 
 
-def test_the_check_refuses_float32():
-    with pytest.raises(ValueError, match="float64, not float32"):
-        gradcheck.check_layer(tb.ReLU(), np.ones((2, 3), np.float32), np.random.default_rng(0))
+@pytest.mark.parametrize("mistake, message", [
+    ("adds", "another gradient of weight the second time: it must assign, not add"),
+    ("changes x", "forward changes x, which must stay as it is"),
+    ("changes dy", "backward changes dy, which must stay as it is")])
+def test_the_check_sees_what_a_layer_may_not_do(mistake, message):
+    class Wrong(tb.Linear):
+        def forward(self, x):
+            y = super().forward(x)
+            if mistake == "changes x":
+                x *= 2
+            return y
+
+        def backward(self, dy):
+            before = self.gradients["weight"].copy()
+            dx = super().backward(dy)
+            if mistake == "adds":
+                self.gradients["weight"] = before + self.gradients["weight"]
+            if mistake == "changes dy":
+                dy *= 2
+            return dx
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=message):
+        gradcheck.check_layer(Wrong(3, 2, rng, np.float64), rng.standard_normal((4, 3)), rng)
+
+
+def test_the_check_refuses_float32_and_says_which():
+    rng = np.random.default_rng(0)
+    for layer, x, name in ((tb.ReLU(), np.ones((2, 3), np.float32), "x"),
+                           (tb.Linear(3, 2, rng), np.ones((2, 3)), "weight")):
+        with pytest.raises(ValueError, match=f"need float64, and {name} is float32"):
+            gradcheck.check_layer(layer, x, rng)
+
+
+def test_parameters_go_by_name():
+    with pytest.raises(ValueError, match=r"by name, as in super\(\).__init__\(weight=array\), not dict"):
+        tb.Layer({"weight": np.ones(3)})
 
 
 def test_backward_assigns():

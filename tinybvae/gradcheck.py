@@ -49,35 +49,51 @@ def directional_derivative(function, x, v, h=1e-5):
     return (above - below) / (2 * h)
 
 
-def _require_float64(x):
+def _require_float64(x, name="the array"):
     if x.dtype != np.float64:
-        raise ValueError(f"central differences need float64, not {x.dtype}")
+        raise ValueError(f"central differences need float64, and {name} is {x.dtype}")
 
 
 def check_layer(layer, x, rng, h=1e-5):
     """The relative errors {"x": …, "weight": …} of a layer's `backward` at x, for L = ⟨forward(x), dy⟩, dy random.
 
     A layer is anything with forward(x), backward(dy), parameters and gradients; for one with input_grad=False there is
-    no error of x. Raises ValueError if an array is not float64, or if `backward` leaves out a gradient.
+    no error of x. Its parameters should be random: ones hide mistakes. Raises ValueError if an array is not float64, if
+    `forward` changes x or `backward` dy, or if `backward` leaves out a gradient or adds to it instead of assigning it.
     """
     require_layer(layer, type(layer).__name__)
-    for array in (x, *layer.parameters.values()):
-        _require_float64(array)
+    for name, array in {"x": x, **layer.parameters}.items():
+        _require_float64(array, name)
     x = x.copy()
-    dy = rng.standard_normal(layer.forward(x).shape)
-    dx = layer.backward(dy)
-    arrays, gradients = {"x": x, **layer.parameters}, {"x": dx, **layer.gradients}
+    dy = rng.standard_normal(layer.forward(x.copy()).shape)
+    arrays = {"x": x, **layer.parameters}
     if not getattr(layer, "input_grad", True):
         del arrays["x"]
+    gradients, again = (_gradients(layer, x, dy, arrays) for _ in range(2))
     for name in arrays:
-        if gradients.get(name) is None:
-            raise ValueError("backward returned no dx" if name == "x" else f"backward assigned no gradient of {name}")
+        if relative_error(gradients[name], again[name]) > RIGHT:
+            raise ValueError(f"backward gives another gradient of {name} the second time: it must assign, not add")
 
     def loss():
         return float((layer.forward(x) * dy).sum())
 
     return {name: relative_error(numerical_gradient(loss, array, h), gradients[name])
             for name, array in arrays.items()}
+
+
+def _gradients(layer, x, dy, names):
+    """What forward(x) and backward(dy) make of each of these arrays, copied."""
+    given = {"forward changes x": (x, x.copy()), "backward changes dy": (dy, dy.copy())}
+    layer.forward(x)
+    dx = layer.backward(dy)
+    for what, (now, before) in given.items():
+        if not np.array_equal(now, before):
+            raise ValueError(f"{what}, which must stay as it is")
+    gradients = {"x": dx, **layer.gradients}
+    for name in names:
+        if gradients.get(name) is None:
+            raise ValueError("backward returned no dx" if name == "x" else f"backward assigned no gradient of {name}")
+    return {name: np.array(gradients[name]) for name in names}
 
 
 def check_model(model, images, noise, objective, step, rng, h=3e-8, points=4):

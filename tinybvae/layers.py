@@ -25,6 +25,9 @@ class Layer:
     role = None    # what kind of layer `Chain` may treat it as; `Chain` says why
 
     def __init__(self, input_grad=True, **parameters):
+        if not isinstance(input_grad, (bool, np.bool_)):
+            raise ValueError("parameters go by name, as in super().__init__(weight=array), "
+                             f"not {type(input_grad).__name__}")
         self.input_grad, self.parameters = input_grad, Arrays(parameters, may_grow=True)
         self.gradients = {name: np.zeros_like(p) for name, p in parameters.items()}
 
