@@ -59,16 +59,17 @@ def model():
                        ((49.5, 21), (53, 21)), ((69, 21), (73.5, 21)), ((77.5, 22.5), (77.5, 29.3)),
                        ((31, 16), (31, 5))):
         arrow(start, end)
+    arrow((30.8, 24), (27.5, 5), bend=.3)
     arrow((74, 19.4), (69.5, 15.5), back=True, bend=-.2)
     arrow((53, 16.5), (46, 19.5), back=True, bend=-.2)
     arrow((44, 19.3), (36, 15.8), back=True, bend=-.25)
     arrow((35, 5), (35, 15.2), back=True, bend=.15)
     arrow((29, 15.8), (24, 15.5), back=True, bend=-.3)
-    text(73, 14.6, "s − x", color=BACK, fontsize=10)
+    text(79, 14.6, "s − x, s = sigmoid(logits)", color=BACK, fontsize=9)
     text(49.5, 15.6, "dz", color=BACK, fontsize=10)
     text(45, 11.3, "dz and dz · ε σ / 2", color=BACK, fontsize=10)
     text(47.5, 7.5, "slope · μ and slope · (σ² − 1) / 2", color=BACK, fontsize=10)
-    text(17, 9.3, "both ways add up:\nhere the chain rule branches", color=BACK, fontsize=9)
+    text(14, 9.3, "both ways add up:\nhere the chain rule branches", color=BACK, fontsize=9)
     return svg(figure)
 
 

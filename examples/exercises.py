@@ -64,7 +64,8 @@ def reparameterize(mean, logvar, noise):
 @exercise("dmean dlogvar", normal((5, 3), (5, 3), (5, 3)), [
     ("dlogvar", "this is ∂L/∂σ: go on by the chain rule, ∂σ/∂log σ² = σ / 2", lambda dz, l, e: dz * e),
     ("dlogvar", "a ½ is missing: σ = exp(½ log σ²) is differentiated, too", lambda dz, l, e: dz * e * np.exp(l / 2)),
-    ("dlogvar", "this takes σ² for σ", lambda dz, l, e: dz * e * np.exp(l) / 2)],
+    ("dlogvar", "this takes σ² for σ", lambda dz, l, e: dz * e * np.exp(l) / 2),
+    ("dmean", "this is dlogvar: return dmean first", lambda dz, l, e: dz * e * np.exp(l / 2) / 2)],
     "Differentiate μ + exp(½ log σ²) ε with respect to μ and to log σ², and multiply each by dz.",
     "vae.py:reparameterize_backward")
 def reparameterize_backward(dz, logvar, noise):
@@ -72,49 +73,15 @@ def reparameterize_backward(dz, logvar, noise):
     return vae.reparameterize_backward(dz, logvar, noise)
 
 
-@exercise("dmean dlogvar", lambda rng: [*normal((5, 3), (5, 3), (5, 3), (5, 3))(rng), 7.], [
-    ("dmean", "this is the way through z alone: μ reaches L through the KL as well", lambda dz, m, l, e, s: dz),
-    ("dmean", "the KL is the batch's mean: its derivative has a 1/N", lambda dz, m, l, e, s: dz + s * m),
-    ("dmean", "slope is the penalty's: the reconstruction comes without it", lambda dz, m, l, e, s: s * (dz + m / 5)),
-    ("dlogvar", "this is the way through z alone: log σ² reaches L through the KL as well",
-     lambda dz, m, l, e, s: dz * e * np.exp(l / 2) / 2),
-    ("dlogvar", "the KL is the batch's mean: its derivative has a 1/N",
-     lambda dz, m, l, e, s: dz * e * np.exp(l / 2) / 2 + s * np.expm1(l) / 2)],
-    "Two ways lead to L; add their derivatives. dz has the 1/N of the batch's mean already, the KL's still needs it.",
-    "vae.py:BetaVAE.loss_and_gradients")
-def branch(dz, mean, logvar, noise, slope):
-    """Where the chain rule branches: L = reconstruction(z) + penalty(KL). z is μ + σ ε; the KL is the sum over
-    latents of ½ (μ² + σ² − 1 − log σ²), the mean over the N images. dz is ∂(reconstruction)/∂z (N, D), and slope is
-    ∂(penalty)/∂(KL), a number. Return dmean = ∂L/∂μ and dlogvar = ∂L/∂log σ², (N, D)."""
-    (dmean_z, dlogvar_z), (_, dmean_kl, dlogvar_kl) = (vae.reparameterize_backward(dz, logvar, noise),
-                                                       losses.gaussian_kl(mean, logvar))
-    return dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl
-
-
 # The losses.
-
-def logits_and_images(rng):
-    return [3 * rng.standard_normal((5, 4, 4, 1)), (rng.random((5, 4, 4, 1)) < .3) * 1.]
-
-
-@exercise("dlogits", logits_and_images, [
-    ("dlogits", "the factor s (1 − s) is that of a squared error; the logarithm's 1/s and 1/(1 − s) cancel it",
-     lambda l, x: (losses.sigmoid(l) - x) * losses.sigmoid(l) * (1 - losses.sigmoid(l)) / len(x)),
-    ("dlogits", "this is with respect to s: ∂s/∂l = s (1 − s) is missing",
-     lambda l, x: (losses.sigmoid(l) - x) / (losses.sigmoid(l) * (1 - losses.sigmoid(l))) / len(x))],
-    "The loss of a pixel is log(1 + eˡ) − x l. The derivative of the first term is s.", "losses.py:bernoulli_nll")
-def bernoulli_backward(logits, images):
-    """A pixel x is white with the probability s = 1 / (1 + e^−l). The loss is −Σ [x log s + (1 − x) log(1 − s)]
-    over pixels, the mean over the N images. Return dlogits, its derivative with respect to the logits l; all
-    (N, H, W, 1)."""
-    return losses.bernoulli_nll.plain(logits, images)[1]
-
 
 @exercise("kl", normal((5, 3), (5, 3)), [
     ("kl", "the 1 is missing: a latent with μ = 0 and σ = 1 says nothing, and has no KL",
      lambda m, l: (m ** 2 + np.exp(l) - l).mean(0) / 2),
     ("kl", "this is KL(p ‖ q), the other way round: the mean is over z drawn from q",
      lambda m, l: ((1 + m ** 2) / np.exp(l) - 1 + l).mean(0) / 2),
+    ("kl", "this is the mean over the latents: one KL for each, the mean over the batch",
+     lambda m, l: (m ** 2 + np.exp(l) - 1 - l).mean(1) / 2),
     ("kl", "this adds σ where σ² should be", lambda m, l: (m ** 2 + np.exp(l / 2) - 1 - l).mean(0) / 2)],
     "log q − log p = −½ [log σ² + (z − μ)² / σ² − z²]. What are (z − μ)² and z² on average, for z from q?",
     "losses.py:gaussian_kl")
@@ -132,6 +99,52 @@ def gaussian_kl_backward(mean, logvar):
     """The KL is ½ (μ² + σ² − 1 − log σ²), the mean over N images. Return dmean and dlogvar, its derivatives with
     respect to μ and log σ², all (N, D)."""
     return losses.gaussian_kl(mean, logvar)[1:]
+
+
+@exercise("dmean dlogvar", lambda rng: [*normal((5, 3), (5, 3), (5, 3), (5, 3))(rng), 7.], [
+    ("dmean", "this is the way through z alone: μ reaches L through the KL as well", lambda dz, m, l, e, s: dz),
+    ("dmean", "the KL is the batch's mean: its derivative has a 1/N", lambda dz, m, l, e, s: dz + s * m),
+    ("dmean", "slope is the penalty's: the reconstruction comes without it", lambda dz, m, l, e, s: s * (dz + m / 5)),
+    ("dmean", "this is the way through the KL alone: μ reaches L through z as well", lambda dz, m, l, e, s: s * m / 5),
+    ("dmean", "dz has its 1/N already", lambda dz, m, l, e, s: (dz + s * m) / 5),
+    ("dlogvar", "this is the way through z alone: log σ² reaches L through the KL as well",
+     lambda dz, m, l, e, s: dz * e * np.exp(l / 2) / 2),
+    ("dlogvar", "the KL is the batch's mean: its derivative has a 1/N",
+     lambda dz, m, l, e, s: dz * e * np.exp(l / 2) / 2 + s * np.expm1(l) / 2),
+    ("dlogvar", "this is the way through the KL alone: log σ² reaches L through z as well",
+     lambda dz, m, l, e, s: s * np.expm1(l) / 10),
+    ("dlogvar", "a ½ is missing on the way through z: ∂σ/∂log σ² = σ / 2",
+     lambda dz, m, l, e, s: dz * e * np.exp(l / 2) + s * np.expm1(l) / 10),
+    ("dlogvar", "a ½ is missing on the way through the KL: its derivative is (σ² − 1) / 2",
+     lambda dz, m, l, e, s: dz * e * np.exp(l / 2) / 2 + s * np.expm1(l) / 5)],
+    "Two ways lead to L; add their derivatives. dz has the 1/N of the batch's mean already, the KL's still needs it.",
+    "vae.py:BetaVAE.loss_and_gradients")
+def branch(dz, mean, logvar, noise, slope):
+    """Where the chain rule branches: L = reconstruction(z) + penalty(KL). z is μ + σ ε; the KL is the sum over
+    latents of ½ (μ² + σ² − 1 − log σ²), the mean over the N images. dz is ∂(reconstruction)/∂z (N, D), which has
+    its 1/N already, and slope is ∂(penalty)/∂(KL), a number. Return dmean = ∂L/∂μ and dlogvar = ∂L/∂log σ², (N, D)."""
+    (dmean_z, dlogvar_z), (_, dmean_kl, dlogvar_kl) = (vae.reparameterize_backward(dz, logvar, noise),
+                                                       losses.gaussian_kl(mean, logvar))
+    return dmean_z + slope * dmean_kl, dlogvar_z + slope * dlogvar_kl
+
+
+def logits_and_images(rng):
+    return [3 * rng.standard_normal((5, 4, 4, 1)), (rng.random((5, 4, 4, 1)) < .3) * 1.]
+
+
+@exercise("dlogits", logits_and_images, [
+    ("dlogits", "the factor s (1 − s) is that of a squared error; the logarithm's 1/s and 1/(1 − s) cancel it",
+     lambda l, x: (losses.sigmoid(l) - x) * losses.sigmoid(l) * (1 - losses.sigmoid(l)) / len(x)),
+    ("dlogits", "this divides by the number of pixels: the loss is their sum, and the mean over the images only",
+     lambda l, x: (losses.sigmoid(l) - x) / x.size),
+    ("dlogits", "this is with respect to s: ∂s/∂l = s (1 − s) is missing",
+     lambda l, x: (losses.sigmoid(l) - x) / (losses.sigmoid(l) * (1 - losses.sigmoid(l))) / len(x))],
+    "The loss of a pixel is log(1 + eˡ) − x l. The derivative of the first term is s.", "losses.py:bernoulli_nll")
+def bernoulli_backward(logits, images):
+    """A pixel x is white with the probability s = 1 / (1 + e^−l). The loss is −Σ [x log s + (1 − x) log(1 − s)]
+    over pixels, the mean over the N images. Return dlogits, its derivative with respect to the logits l; all
+    (N, H, W, 1)."""
+    return losses.bernoulli_nll.plain(logits, images)[1]
 
 
 @exercise("slope", lambda rng: [rng.exponential(3, 4), 100., rng.choice([2., 30.])], [
@@ -348,8 +361,8 @@ def _difference(exercise, name, got, right, arguments):
     if got.shape != right.shape:
         return f"{name}: its shape is {got.shape}, and should be {right.shape}"
     N = len(arguments[0]) if arguments and np.ndim(arguments[0]) else 1
-    for factor, words in ((-1, "its sign is wrong"), (N, "it is N times too large: the loss is the batch's mean"),
-                          (1 / N, "it is N times too small: is a sum taken for a mean?"),
+    for factor, words in ((-1, "its sign is wrong"), (N, "it is N times too large: it should be the batch's mean"),
+                          (1 / N, "it is N times too small: it should be a sum over the batch, or is a mean already"),
                           (2, "it is twice what it should be"), (.5, "it is half of what it should be")):
         if _same(got, factor * right):
             return f"{name}: {words}"
@@ -374,8 +387,9 @@ def function_in(file, name):
     try:
         exec(compile(file.read_text(encoding="utf-8"), file, "exec"), names)
     except Exception as error:  # whatever a file may raise
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise ValueError(f"{file}{line}: {type(error).__name__}: {error}") from None
+        wrong = f", line {error.lineno}: SyntaxError: {error.msg}" if isinstance(error, SyntaxError) else (
+            f": {type(error).__name__}: {error}")
+        raise ValueError(f"{file}{wrong}") from None
     if not callable(names.get(name)):
         raise ValueError(f"{file} has no function {name}")
     return names[name]

@@ -8,6 +8,7 @@ import tinybvae as tb
 from tinybvae.report import summary
 from tinybvae.runs.commandline import Parser, path, say
 from tinybvae.runs.folder import data_of
+from tinybvae.runs.settings import command
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"  # by examples/train_dsprites.py --preset sharp
 
@@ -26,7 +27,8 @@ def main():
         run = tb.load(options.checkpoint)
         data, looked_at = data_of(run, options.data)
         out.mkdir(parents=True, exist_ok=True)
-        measured = tb.write_report(run, data, out, f"python {shlex.join(sys.argv)}")
+        made_by = command(run.settings) if "steps" in run.settings else f"python {shlex.join(sys.argv)}"
+        measured = tb.write_report(run, data, out, made_by)
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
     say(f"{looked_at}\n{summary(measured)}\nsee {out / 'report.html'}")

@@ -80,7 +80,9 @@ def backward(p, x, noise, C, kl, kept):
 
 
 # 5. Training: draw discs, go forward and back, and let Adam take a step: m and v are running means of the derivative
-# and of its square. C rises from 0, slowly at first: so one latent opens after the other, the most useful one first.
+# and of its square. C rises from 0, slowly at first. A latent is worth opening once it saves more of the reconstruction
+# loss than others would with the same nats: so they open one after the other, the most useful one first. (In the first
+# 300 steps the new encoder says about a nat of nothing, until γ has taken that away.)
 
 def capacity(t):
     return LAST_C * min(1, t / (.8 * STEPS)) ** 2
@@ -128,12 +130,14 @@ def draw(p, history):
     axes.legend(loc="upper left")
     figure.savefig(OUT / "kl.png")
 
+    order = np.argsort(-history[-1])                                            # the most informative one first
     z = np.zeros((D, 11, D))
-    z[range(D), :, range(D)] = np.linspace(-2, 2, 11)
+    z[range(D), :, order] = np.linspace(-2, 2, 11)
     logits = np.tanh(z @ p["decoder1.w"] + p["decoder1.b"]) @ p["decoder2.w"] + p["decoder2.b"]
     pictures = (1 / (1 + np.exp(-logits))).reshape(D, 11, SIDE, SIDE)
-    figure = matplotlib.figure.Figure(layout="constrained")
-    axes = figure.add_subplot(xticks=[], yticks=SIDE * (np.arange(D) + .5), yticklabels=[f"z{i}" for i in range(D)])
+    pictures = np.pad(pictures, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=.4)   # a line around each
+    figure = matplotlib.figure.Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.add_subplot(xticks=[], yticks=(SIDE + 1) * (np.arange(D) + .5), yticklabels=[f"z{i}" for i in order])
     axes.imshow(np.block([[*row] for row in pictures]), cmap="gray")
     figure.savefig(OUT / "traversals.png")
 

@@ -79,7 +79,7 @@ to 1, says nothing.</p>
 {_scores(measured)}
 <h2>Made by</h2>
 <pre>{html.escape(command)}</pre>
-{'<p class="soft">and an <code>--out</code> of its own.</p>' * (" --steps " in command)}
+{'<p class="soft">The folder, <code>--out</code>, is left out.</p>' * (" --steps " in command)}
 <table>{settings}</table>
 {model and f'<script type="application/json" id="model">{model}</script>'}
 {model and f'<script>{_file("explorer.js")}</script>'}
@@ -169,7 +169,7 @@ def _curves(run, images):
     }; the KL of each latent, one above the other, so that one sees which opened when{
     ", and the capacity C that it follows" * capacity}; of each layer, the units that no image of a batch switched on{
     ". Dotted: where most units were drawn anew" * renewed}.</p>
-{_image(images, "loss.png", "curves of the reconstruction loss, a nat's price, each latent's KL and units off")}"""
+{_image(images, "loss.png", f"curves of the reconstruction loss, {'the price of a nat, ' * priced}KL and units off")}"""
 
 
 def _image(images, name, text):
