@@ -24,6 +24,7 @@ def main():
         if out.suffix != ".json":  # it would be overwritten, and may be a checkpoint
             raise ValueError(f"--out {out}: give a name that ends in .json")
         if not out.parent.is_dir():
+            tb.load(options.checkpoint)  # or it is that which is wrong
             raise ValueError(f"--out {out}: there is no folder {out.parent}")
         run = tb.load(options.checkpoint)
         model, (data, looked_at) = run.model, data_of(run, options.data)

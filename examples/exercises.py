@@ -179,6 +179,8 @@ def settles(C, gamma, width, price):
 @exercise("kl", lambda rng: [rng.exponential(20, 6), 10.], [
     ("kl", "a latent whose gain is below the price stays shut, with a KL of 0, not below",
      lambda gain, price: np.log(gain / price) / 2),
+    ("kl", "this is upside down: the larger the gain over the price, the smaller the best σ²",
+     lambda gain, price: np.maximum(np.log(price / gain) / 2, 0)),
     ("kl", "this counts bits: the natural logarithm counts nats",
      lambda gain, price: np.log2(np.maximum(gain / price, 1)) / 2)],
     "For one latent, find the σ² at which the derivative of gain σ² / 2 − price ½ log σ² is 0. It may be above 1.",
@@ -252,16 +254,20 @@ def conv2d_weight(big, small):
     return convolution.conv2d_weight.plain(big, small)
 
 
-def overwritten(small, w):
-    """conv2d_transpose with = in place of +=."""
-    padded = np.zeros((len(small), 2 * small.shape[1] + 2, 2 * small.shape[2] + 2, w.shape[2]))
+def big(small, w, adds=True, border=1):
+    """dbig, for mistakes: with = for +=, or with the border cut off at one end only."""
+    H, W = 2 * small.shape[1], 2 * small.shape[2]
+    padded = np.zeros((len(small), H + 2, W + 2, w.shape[2]))
     for p, q in np.ndindex(4, 4):
-        padded[:, p:, q:][:, :2 * small.shape[1]:2, :2 * small.shape[2]:2] = small @ w[p, q].T
-    return padded[:, 1:-1, 1:-1]
+        met = padded[:, p:p + H:2, q:q + W:2]
+        met[...] = adds * met + small @ w[p, q].T
+    return padded[:, border:border + H, border:border + W]
 
 
 @exercise("dbig", normal((3, 3, 2, 5), (4, 4, 3, 5)), [
-    ("dbig", "a pixel of big meets four of w's taps: add what they give, do not overwrite", overwritten),
+    ("dbig", "a pixel of big meets four of w's taps: add what they give, do not overwrite",
+     lambda s, w: big(s, w, adds=False)),
+    ("dbig", "big[0,0] is padded[1,1]: cut the border off at both ends", lambda s, w: big(s, w, border=0)),
     ("dbig", "w is turned round: padded[2i+p,2j+q] goes with w[p,q]",
      lambda s, w: convolution.conv2d_transpose.plain(s, w[::-1, ::-1])),
     ("dbig", "p and q are exchanged: p is for rows, q for columns",
@@ -435,7 +441,7 @@ def main():
     except (ValueError, OSError) as error:
         parser.error(str(error))
     if wrong:
-        say(f"Not yet. {wrong}")
+        say(f"Not yet: {wrong}")
         parser.exit(1)
     say(f"Right. The library's is {exercise.where}."
         + (f" Next: python examples/exercises.py {options.number + 1}" if options.number < len(EXERCISES) else ""))

@@ -18,6 +18,7 @@ OUT = Path("runs/minimal")
 
 
 # 1. The data: a white disc on black. Three numbers fix it: x, y and the radius. The model is given the pixels only.
+# x ranges wider than y, and so is worth more; of equal ranges, both latents would open at once.
 
 def discs(n, rng):
     """(n, 256), 0 or 1."""

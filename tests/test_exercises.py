@@ -94,7 +94,7 @@ def test_from_the_list_to_a_solution(call, refusal, tmp_path):
     status, begun, _ = call(exercises.main, 1, "--out", tmp_path / "new")
     file = tmp_path / "new" / "01_reparameterize.py"
     assert status == 0 and str(file) in begun and "z = μ + σ ε" in begun
-    assert call(exercises.main, 1, "--out", file.parent)[:2] == (1, "Not yet. it returns nothing yet\n")
+    assert call(exercises.main, 1, "--out", file.parent)[:2] == (1, "Not yet: it returns nothing yet\n")
     file.write_text(file.read_text(encoding="utf-8") + "    return mean + np.exp(logvar) * noise\n", encoding="utf-8")
     status, said, _ = call(exercises.main, 1, "--out", file.parent)
     assert status == 1 and "σ² by" not in said and "σ = exp(½ log σ²)" in said

@@ -77,7 +77,9 @@ def test_what_is_no_layer(wrong):
 
 
 @pytest.mark.parametrize("mistake, message", [
-    ("adds", "another gradient of weight the second time: it must assign, not add"),
+    ("adds", "backward adds to the gradient of weight that was there: it must assign it"),
+    ("leaves out", "backward assigns no gradient of weight"),
+    ("misspells", "Wrong has a gradient of wieght, and no such parameter: it has weight, bias"),
     ("changes x", "forward changes x, which must stay as it is"),
     ("changes dy", "backward changes dy, which must stay as it is")])
 def test_the_check_sees_what_a_layer_may_not_do(mistake, message):
@@ -93,6 +95,10 @@ def test_the_check_sees_what_a_layer_may_not_do(mistake, message):
             dx = super().backward(dy)
             if mistake == "adds":
                 self.gradients["weight"] = before + self.gradients["weight"]
+            if mistake == "leaves out":
+                self.gradients["weight"] = before
+            if mistake == "misspells":
+                self.gradients["wieght"] = self.gradients["weight"]
             if mistake == "changes dy":
                 dy *= 2
             return dx
@@ -108,6 +114,30 @@ def test_the_check_refuses_float32_and_says_which():
                            (tb.Linear(3, 2, rng), np.ones((2, 3)), "weight")):
         with pytest.raises(ValueError, match=f"need float64, and {name} is float32"):
             gradcheck.check_layer(layer, x, rng)
+
+
+def test_a_misspelt_gradient_trains_nothing():
+    class Wrong(tb.Linear):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            self.gradients["wieght"] = self.gradients["weight"]
+            return dx
+
+    chain = tb.Sequential(inner=tb.Sequential(wrong=Wrong(3, 2, np.random.default_rng(0))))
+    chain.forward(np.ones((4, 3), np.float32))
+    chain.backward(np.ones((4, 2), np.float32))
+    with pytest.raises(ValueError, match="wrong has a gradient of wieght, and no such parameter"):
+        chain.gradients
+
+
+def test_what_users_of_pytorch_type():
+    model = tb.BetaVAE(2, image_shape=(16, 16, 1))
+    with pytest.raises(TypeError, match="without"):
+        tb.Adam(model.parameters())
+    with pytest.raises(ValueError, match="an optimizer takes model.parameters, .*, not BetaVAE"):
+        tb.Adam(model)
+    with pytest.raises(ValueError, match=r"\(height, width, channels\), as \(64, 64, 1\) is, not \(64, 64\)"):
+        tb.BetaVAE(2, image_shape=(64, 64))
 
 
 def test_parameters_go_by_name():

@@ -9,7 +9,7 @@ part may leave 1e-5. A point where the function has a kink (a ReLU's input withi
 
 import numpy as np
 
-from tinybvae.kernels.arrays import require_layer
+from tinybvae.kernels.arrays import require_known_gradients, require_layer
 
 RIGHT = 1e-6
 
@@ -69,10 +69,11 @@ def check_layer(layer, x, rng, h=1e-5):
     arrays = {"x": x, **layer.parameters}
     if not getattr(layer, "input_grad", True):
         del arrays["x"]
-    gradients, again = (_gradients(layer, x, dy, arrays) for _ in range(2))
+    gradients, again = (_gradients(layer, x, dy, arrays, before) for before in (0, 1))
     for name in arrays:
-        if relative_error(gradients[name], again[name]) > RIGHT:
-            raise ValueError(f"backward gives another gradient of {name} the second time: it must assign, not add")
+        if gradients[name].shape == again[name].shape and relative_error(gradients[name], again[name]) > RIGHT:
+            raise ValueError(f"backward assigns no gradient of {name}" if not gradients[name].any() else
+                             f"backward adds to the gradient of {name} that was there: it must assign it")
 
     def loss():
         return float((layer.forward(x) * dy).sum())
@@ -81,18 +82,20 @@ def check_layer(layer, x, rng, h=1e-5):
             for name, array in arrays.items()}
 
 
-def _gradients(layer, x, dy, names):
-    """What forward(x) and backward(dy) make of each of these arrays, copied."""
+def _gradients(layer, x, dy, names, before):
+    """The gradients of these arrays, copied, by forward(x) and backward(dy), where all had the value `before`."""
     given = {"forward changes x": (x, x.copy()), "backward changes dy": (dy, dy.copy())}
+    layer.gradients.update({name: np.full_like(gradient, before) for name, gradient in layer.gradients.items()})
     layer.forward(x)
     dx = layer.backward(dy)
     for what, (now, before) in given.items():
         if not np.array_equal(now, before):
             raise ValueError(f"{what}, which must stay as it is")
+    require_known_gradients(layer, type(layer).__name__)
     gradients = {"x": dx, **layer.gradients}
     for name in names:
         if gradients.get(name) is None:
-            raise ValueError("backward returned no dx" if name == "x" else f"backward assigned no gradient of {name}")
+            raise ValueError("backward returned no dx" if name == "x" else f"backward assigns no gradient of {name}")
     return {name: np.array(gradients[name]) for name in names}
 
 

@@ -21,6 +21,8 @@ class Optimizer:
         for name, decay in decays.items():
             if not 0 <= decay < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {decay}")
+        if not hasattr(parameters, "items"):
+            raise ValueError(f"an optimizer takes model.parameters, {{name: array}}, not {type(parameters).__name__}")
         for name, p in parameters.items():
             if not (p.flags.c_contiguous and p.flags.writeable and p.dtype in (np.float32, np.float64)):
                 raise ValueError(f"parameters must be C-contiguous, writeable and float32 or float64: {name}, "

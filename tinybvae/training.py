@@ -16,7 +16,7 @@ def updates(run, data, objective, steps, batch_size=64):
         images = data.images(run.rng.integers(len(data), size=batch_size))     # (N, height, width, channels)
         noise = run.rng.standard_normal((batch_size, model.latents))           # ε (N, D)
         with ONE_AT_A_TIME:  # another thread that looks at the model sees it before the update or after it
-            run.renew(images)  # draws most units of both networks anew, but only before one step of some runs
+            run.renew(images)  # before one step, if a run's settings say so: new units, see runs/renewal.py
             losses = model.loss_and_gradients(images, noise, objective, run.step)
             run.require_finite(losses)  # and the gradients: if they are not finite, it raises, and there is no update
             run.record(losses, objective)  # adds a row to the history, every ten steps

@@ -17,6 +17,9 @@ class Arrays(dict):
         super().__init__(arrays)
         self.may_grow = may_grow
 
+    def __call__(self):
+        raise TypeError("these are a dict, {name: array}: use them without ()")
+
     update, setdefault = MutableMapping.update, MutableMapping.setdefault  # by __setitem__, unlike a dict's
     pop, popitem, clear = MutableMapping.pop, MutableMapping.popitem, MutableMapping.clear  # by __delitem__
 
@@ -94,7 +97,9 @@ def model_sizes(latents, image_shape):
     """A number of latents and (height, width, channels), as Python's integers. Raises ValueError for others."""
     latents, *image_shape = integers([latents, *image_shape], "latents and image_shape").tolist()
     image_shape = tuple(image_shape)
-    if latents < 1 or len(image_shape) != 3 or min(image_shape) < 1:
+    if len(image_shape) != 3:
+        raise ValueError(f"image_shape must be (height, width, channels), as (64, 64, 1) is, not {image_shape}")
+    if latents < 1 or min(image_shape) < 1:
         raise ValueError(f"latents must be at least 1 and image_shape (height, width, channels) positive, "
                          f"not {latents} and {image_shape}")
     first, second, last = image_shape
@@ -143,6 +148,14 @@ def require_layer(layer, name):
     if missing:
         raise ValueError(f"{name} is no layer: it has no {' and no '.join(missing)} (a class of your own, made from "
                          f"Layer, calls super().__init__())")
+
+
+def require_known_gradients(layer, name):
+    """Raise ValueError if it assigns the gradient of what is no parameter, as one does whose name is mistyped."""
+    unknown = layer.gradients.keys() - layer.parameters.keys()
+    if unknown:
+        raise ValueError(f"{name} has a gradient of {', '.join(sorted(unknown))}, and no such parameter: it has "
+                         f"{', '.join(layer.parameters) or 'none'}")
 
 
 def require_shape(layer, x, *axes, N=None):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from tinybvae.kernels import fusion
-from tinybvae.kernels.arrays import Arrays, Joined, require_layer
+from tinybvae.kernels.arrays import Arrays, Joined, require_known_gradients, require_layer
 
 BATCH = 64  # examples that `infer` has in memory at a time
 
@@ -134,6 +134,9 @@ class Chain:
         joined = self._joined.get(what)
         if joined and all(getattr(layer, what).get(p) is joined[name] for layer, p, name in self._places):
             return joined
+        if what == "gradients":
+            for name, layer in self.layers.items():
+                require_known_gradients(layer, name)
         return Arrays({f"{name}.{p}": array for name, layer in self.layers.items()
                        for p, array in getattr(layer, what).items()})
 

@@ -209,7 +209,7 @@ def curves(history, columns, order, labels, units, least=0.0):
 
     for axis in price:
         axis.plot(step, series["price"], color=INK, lw=.8)
-        axis.set_yscale("symlog", linthresh=.1)
+        axis.set_yscale("symlog", linthresh=.01)
         axis.set_title("price of a nat: the penalty's slope", fontsize=9)
 
     each = [series[f"kl_z{d}"] for d in order]
@@ -244,7 +244,7 @@ def curves(history, columns, order, labels, units, least=0.0):
 def _cut(axis, step, kl, series):
     """If the KL once rose far above its last value, cut the axis off, and say how high it rose, and why."""
     end = np.nanmax([kl[-1], *series["capacity"][-1:]])
-    if kl.max() <= 1.5 * end:
+    if kl.max() <= max(1.5 * end, 5):
         return
     top, price = kl.argmax(), series["price"][kl.argmax()]
     axis.set_ylim(0, 1.4 * end)

@@ -45,8 +45,8 @@ def page(run, measured, starts, factors, images, command):
 
 <h2>Drag a latent{", or the sprite" * sprites}</h2>
 <p>Each strip shows what one latent does, from −3 to 3, the others held{
-    ", at first on the shape on which it does most" * sprites}. Its slider redraws the image on the right. {
-    "Drag the sprite on the left, or turn it, and the encoder moves the sliders: which latents know of it?" if sprites
+    ", at first on the shape on which it does most" * sprites}. Its slider redraws the decoded image. {
+    "Drag the sprite in the other image, or turn it, and the encoder moves the sliders: which latents know of it?" if sprites
     else "Choose another image, and the encoder moves the sliders."} The bar above a slider is what the encoder says:
 the latent's mean, and a standard deviation to both sides. A narrow bar is precise; one as wide as the prior, from −1
 to 1, says nothing.</p>
@@ -126,12 +126,17 @@ def _latent(latent, shape):
         f' <button data-start="{SHAPES.index(shape)}">on a {shape}</button>')
     return f"""<div class="latent" id="latent{latent["z"]}">
 <label for="z{latent["z"]}"><b>{name}</b>
-<small>{explained}KL {latent["kl"]:.2f} · σ²&nbsp;{latent["variance"]:.2g}{on}</small></label>
+<small>{explained}KL {latent["kl"]:.2f} · σ²&nbsp;{_unbroken(latent["variance"])}{on}</small></label>
 <div><canvas role="img" aria-label="the image as z{latent["z"]} goes from −3 to 3"></canvas>
 <div class="range"><div class="spread"></div></div>
 <input type="range" id="z{latent["z"]}" aria-label="{name}" min="-3" max="3" step=".05"></div>
 <output for="z{latent["z"]}" aria-live="off"></output></div>
 """
+
+
+def _unbroken(number):
+    """Two digits, whose minus no line breaks at."""
+    return f"{number:.2g}".replace("-", "&#8209;")
 
 
 def _legend(measured):
