@@ -78,9 +78,9 @@ def mixing(narrow=.01, wide=.1):
 
     In the first code each factor has a latent to itself, and the two σ are wide and narrow. In the second both latents
     mix both factors, turned by 45°: the posterior is a tilted ellipse with the precision matrix Λ, the inverse of its
-    covariance. Of all upright q, that with the least KL(q ‖ posterior) has the variances 1/Λ₁₁ and 1/Λ₂₂. Returns
-    (σ₁, σ₂, nats) for each code, where nats is −Σ log σ: the mean KL if the means and the noise together have the
-    prior's variance of 1.
+    covariance. Of all upright q, that with the least KL(q ‖ posterior) has the variances 1/Λ₁₁ and 1/Λ₂₂, where either
+    precision is the mean of wide⁻² and narrow⁻². Returns (σ₁, σ₂, nats) for each code, where nats is −Σ log σ: the mean
+    KL if the means and the noise together have the prior's variance of 1.
     """
     turn = np.array([[1, -1], [1, 1]]) / math.sqrt(2)
     precision = turn @ np.diag([wide ** -2, narrow ** -2]) @ turn.T

@@ -166,7 +166,7 @@ def capacity_slope(kl, gamma, C):
     "There d(reconstruction)/d(KL) + slope = 0. The slope is γ a / √(a² + width²), with a = KL − C: solve for a.",
     "losses.py:CapacityObjective")
 def settles(C, gamma, width, price):
-    """Predict the KL at C = 10. The penalty is γ (√((KL − C)² + width²) − width), that is γ |KL − C| with its
+    """Predict the KL. The penalty is γ (√((KL − C)² + width²) − width), that is γ |KL − C| with its
     corner rounded. Each further nat of KL lowers the reconstruction loss by price nats, 0 < price < γ. Return kl,
     the KL at which the sum of reconstruction loss and penalty is least."""
     objective, low, high = losses.capacity_objective(gamma, C, width), C, C + 1e6
@@ -184,7 +184,7 @@ def settles(C, gamma, width, price):
     ("kl", "this counts bits: the natural logarithm counts nats",
      lambda gain, price: np.log2(np.maximum(gain / price, 1)) / 2)],
     "For one latent, find the σ² at which the derivative of gain σ² / 2 − price ½ log σ² is 0. It may be above 1.",
-    "losses.py:gaussian_kl")
+    "")
 def opened(gain, price):
     """Which latents open first? Suppose that latent i, if its variance is σ², 0 < σ² ≤ 1, leaves a reconstruction
     loss of gain[i] σ² / 2 and has a KL of −½ log σ², and that each nat of KL costs price nats of loss. Each latent
@@ -367,7 +367,7 @@ def _difference(exercise, name, got, right, arguments):
     if got.shape != right.shape:
         return f"{name}: its shape is {got.shape}, and should be {right.shape}"
     N = len(arguments[0]) if arguments and np.ndim(arguments[0]) else 1
-    for factor, words in ((-1, "its sign is wrong"), (N, "it is N times too large: it should be the batch's mean"),
+    for factor, words in ((-1, "its sign is wrong"), (N, "it is N times too large: divide by N, for the batch's mean"),
                           (1 / N, "it is N times too small: it should be a sum over the batch, or is a mean already"),
                           (2, "it is twice what it should be"), (.5, "it is half of what it should be")):
         if _same(got, factor * right):
@@ -426,6 +426,7 @@ def main():
         for number, exercise in enumerate(EXERCISES, 1):
             mark = "solved" if solved(number, folder) else ""
             say(f"{number:2}  {exercise.function.__name__:24} {exercise.where:44} {mark}".rstrip())
+        say(f"\nBegin one by its number: python examples/exercises.py 1. It says what to do; --hint says how.")
         return
     exercise, file = EXERCISES[options.number - 1], file_of(options.number, folder)
     if options.hint:
@@ -443,7 +444,7 @@ def main():
     if wrong:
         say(f"Not yet: {wrong}")
         parser.exit(1)
-    say(f"Right. The library's is {exercise.where}."
+    say(f"Right.{f' The library has it in {exercise.where}.' * bool(exercise.where)}"
         + (f" Next: python examples/exercises.py {options.number + 1}" if options.number < len(EXERCISES) else ""))
 
 

@@ -42,7 +42,7 @@ def new_parameters(rng):
 # the backward pass will need. ε is noise from N(0, 1), and z = μ + σ ε is a draw from N(μ, σ²), written so that it has
 # derivatives with respect to μ and σ.
 #   reconstruction  −log p(x|z) = Σ log(1 + e^l) − x l over pixels: what it costs to tell the image to one who knows z
-#   KL              Σ ½ (μ² + σ² − 1 − log σ²) over latents: how much z says about the image
+#   KL              Σ ½ (μ² + σ² − 1 − log σ²) over latents, from N(μ, σ²) to N(0, 1): how much z says about the image
 #   the loss        reconstruction + γ |KL − C|: z is held near C nats, and should choose well what it says
 
 def forward(p, x, noise, C):

@@ -156,7 +156,7 @@ def degrees_off(a, b):
 
 def why_the_axes(out, quick):
     """Two latents of place on axes that are turned: the loss, where a nat is dear and where it is cheap."""
-    steps, losses = 20 if quick else 2000, {}
+    steps, losses = 20 if quick else 15_000, {}
     for sigma, price in PRECISIONS.items():
         learnt = np.array([learn_place(angle, sigma, steps) for angle in ANGLES])
         name = f"{learnt[:, 1:].mean():.1f} nats a latent, at a price of {price}"

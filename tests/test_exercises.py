@@ -83,6 +83,8 @@ def test_answers_that_are_known():
 
 def test_the_places_in_the_library_exist():
     for exercise in EXERCISES:
+        if not exercise.where:  # there is none
+            continue
         file, name = exercise.where.split(":")
         text = (Path(tb.__file__).parent / file).read_text(encoding="utf-8")
         assert f"def {name.split('.')[-1]}(" in text or f"\nclass {name}" in text
@@ -90,7 +92,7 @@ def test_the_places_in_the_library_exist():
 
 def test_from_the_list_to_a_solution(call, refusal, tmp_path):
     status, listed, _ = call(exercises.main, "--out", tmp_path)
-    assert status == 0 and len(listed.splitlines()) == len(EXERCISES) and "solved" not in listed
+    assert status == 0 and len(listed.splitlines()) == len(EXERCISES) + 2 and "solved" not in listed
     status, begun, _ = call(exercises.main, 1, "--out", tmp_path / "new")
     file = tmp_path / "new" / "01_reparameterize.py"
     assert status == 0 and str(file) in begun and "z = μ + σ ε" in begun
@@ -100,7 +102,7 @@ def test_from_the_list_to_a_solution(call, refusal, tmp_path):
     assert status == 1 and "σ² by" not in said and "σ = exp(½ log σ²)" in said
     file.write_text(file.read_text(encoding="utf-8").replace("(logvar)", "(logvar / 2)"), encoding="utf-8")
     status, said, _ = call(exercises.main, 1, "--out", file.parent)
-    assert status == 0 and said.startswith("Right. The library's is vae.py:reparameterize. Next: ")
+    assert status == 0 and said.startswith("Right. The library has it in vae.py:reparameterize. Next: ")
     assert call(exercises.main, "--out", file.parent)[1].splitlines()[0].endswith("solved")
     assert "σ²" in call(exercises.main, 1, "--hint")[1]
 

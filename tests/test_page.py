@@ -72,7 +72,7 @@ def written(request, tmp_path_factory):
 def test_curves_are_there_if_there_is_a_history_and_c_if_the_objective_has_one(written):
     model, _, page = written
     assert ("How it was learnt" in page) == (model.image_shape[2] == 1)
-    assert ("the capacity C" in page) == (model.image_shape == (64, 64, 1))
+    assert ("the capacity C, which" in page) == (model.image_shape == (64, 64, 1))
     assert ("drawn anew" in page) == (model.image_shape[2] == 1)
 
 

@@ -134,7 +134,7 @@ class Losses(NamedTuple):
     reconstruction: float
     kl: float
     kl_per_latent: np.ndarray  # (D,)
-    slope: np.ndarray          # d(penalty)/d(KL), the price of a nat: one number, or (D,)
+    slope: np.ndarray          # d(penalty)/d(KL), whose mean over steps is the price of a nat
 
 
 class BetaVAE:

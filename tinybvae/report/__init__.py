@@ -55,8 +55,8 @@ def write_report(run, data, folder, command, encoded=None):
         "traversals.png": lambda: figures.traversals(model, means[order], order, labels),
         "traversals.gif": lambda: figures.traversal_gif(model, means[order], order, labels),
         **{f"z{d}.gif": lambda d=d: figures.traversal_gif(model, means[d], [d]) for d in range(model.latents)},
-        "orientation.png": lambda: figures.by_orientation(by_orientation(encoded_means, classes), order[:used(latents) or 1],
-                                                             labels),
+        "orientation.png": lambda: figures.by_orientation(by_orientation(encoded_means, classes),
+                                                          order[:used(latents) or 1], labels),
         "report.html": lambda: page(run, measured, data.images(shown), factors, files,
                                     command).encode(errors="replace"),
     }

@@ -46,8 +46,8 @@ def page(run, measured, starts, factors, images, command):
 <h2>Drag a latent{", or the sprite" * sprites}</h2>
 <p>Each strip shows what one latent does, from −3 to 3, the others held{
     ", at first on the shape on which it does most" * sprites}. Its slider redraws the decoded image. {
-    "Drag the sprite in the other image, or turn it, and the encoder moves the sliders: which latents know of it?" if sprites
-    else "Choose another image, and the encoder moves the sliders."} The bar above a slider is what the encoder says:
+    "Drag the sprite in the other image, or turn it, and the encoder moves the sliders: which latents know of it?"
+    if sprites else "Choose another image, and the encoder moves the sliders."} The bar above a slider is what the encoder says:
 the latent's mean, and a standard deviation to both sides. A narrow bar is precise; one as wide as the prior, from −1
 to 1, says nothing.</p>
 <noscript><p>This part needs JavaScript.</p></noscript>
@@ -172,7 +172,8 @@ def _curves(run, images):
     return f"""<h2>How it was learnt</h2>
 <p>The reconstruction loss{", and the price of a nat, for which the encoder buys what lowers that loss by more" * priced
     }; the KL of each latent, one above the other, so that one sees which opened when{
-    ", and the capacity C that it follows" * capacity}; of each layer, the units that no image of a batch switched on{
+    ", and the capacity C, which it follows where the penalty's weight is large" * capacity
+    }; of each layer, the units that no image of a batch switched on{
     ". Dotted: where most units were drawn anew" * renewed}.</p>
 {_image(images, "loss.png", f"curves of the reconstruction loss, {'the price of a nat, ' * priced}KL and units off")}"""
 
