@@ -8,7 +8,7 @@ import pytest
 
 import tinybvae as tb
 from tinybvae.kernels import threads
-from tinybvae.report import describe
+from tinybvae.report import describe, figures
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it; what a shell starts by & ignores it
 
@@ -35,6 +35,12 @@ def call(monkeypatch, capsys):
 def no_pictures(monkeypatch):
     """Most of a small run's seconds."""
     monkeypatch.setattr(tb, "write_report", lambda run, sprites, out, command, *more: describe(run, sprites, *more))
+
+
+@pytest.fixture
+def no_films(monkeypatch):
+    """Most of a report's seconds; `test_figures` and a run of `test_train_dsprites` have them."""
+    monkeypatch.setattr(figures, "traversal_gif", lambda *given: b"")
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_evaluate(checkpoint, call):
     assert scores["units_off"] == tb.metrics.units_off(model, sprites)
 
 
-def test_explore(checkpoint, tmp_path, call):
+def test_explore(checkpoint, tmp_path, call, no_films):
     status, printed, _ = call(explore.main, checkpoint, "--out", tmp_path / "a" / "b")
     assert status == 0
     assert {path.name for path in (tmp_path / "a/b").iterdir()} == {
@@ -61,7 +61,7 @@ def test_explore(checkpoint, tmp_path, call):
     assert json.loads((tmp_path / "a/b/metrics.json").read_text())["step"] == 7
 
 
-def test_the_trained_model(tmp_path, call):
+def test_the_trained_model(tmp_path, call, no_films):
     status, _, _ = call(explore.main, "--out", tmp_path)
     assert status == 0
     measured = json.loads((tmp_path / "metrics.json").read_text())
@@ -107,7 +107,7 @@ def own_images(path):
 
 
 @pytest.mark.parametrize("main", [evaluate.main, explore.main], ids=["evaluate", "explore"])
-def test_it_looks_at_what_the_model_was_trained_on(tmp_path, call, refusal, main):
+def test_it_looks_at_what_the_model_was_trained_on(tmp_path, call, refusal, main, no_films):
     """Which it says; or at what is given; and at nothing else in its place."""
     model, file, data = tb.BetaVAE(2, seed=1), tmp_path / "model.h5", tmp_path / "own.npz"
     own_images(data)

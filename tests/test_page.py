@@ -63,6 +63,7 @@ def written(request, tmp_path_factory):
                        for step in (0, 10)]
     data, folder = tb.DSprites() if shape == (64, 64, 1) else Own(shape), tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report.figures, "traversal_gif", lambda *given: b"")
         if shape == (64, 64, 1):
             patch.setattr(report, "seen", lambda *given: [*latents.seen(*given)[:3], HEARTS])
         tb.write_report(run, data, folder, "a <command> & 'more'")
@@ -187,7 +188,7 @@ def test_what_moves_is_marked(written, answer):
     assert (answer["moved"] > .2) == isinstance(written[1], tb.DSprites)
 
 
-def test_images_that_only_look_like_dsprites(tmp_path):
+def test_images_that_only_look_like_dsprites(tmp_path, no_films):
     """Factors by the same names, but in colour: no renderer of ours draws them."""
     class Coloured(Own):
         factor_names, factor_sizes = tb.DSprites.factor_names, tb.DSprites.factor_sizes
@@ -201,7 +202,7 @@ def test_images_that_only_look_like_dsprites(tmp_path):
     assert "among images of one shape" in page and 'id="controls"' not in page and '"factors": null' in page
 
 
-def test_a_likelihood_that_the_page_does_not_know(tmp_path):
+def test_a_likelihood_that_the_page_does_not_know(tmp_path, no_films):
     class Bernoulli(type(tb.bernoulli)):
         def picture(self, output):
             return 1 - super().picture(output)
@@ -212,7 +213,7 @@ def test_a_likelihood_that_the_page_does_not_know(tmp_path):
     assert "a likelihood that the page does not know" in page and "<script" not in page
 
 
-def test_layers_that_the_page_does_not_know(tmp_path):
+def test_layers_that_the_page_does_not_know(tmp_path, no_films):
     class Twice(tb.Layer):
         def forward(self, x):
             return 2 * x

@@ -181,7 +181,8 @@ def _curves(run, images):
 def _image(images, name, text):
     if name not in images:
         return f"<p>{name} is not there.</p>"
-    return f'<img alt="{text}" src="data:image/png;base64,{base64.b64encode(images[name]).decode()}">'
+    return (f'<div class="wide"><img alt="{text}" '
+            f'src="data:image/png;base64,{base64.b64encode(images[name]).decode()}"></div>')
 
 
 def _off(measured):
