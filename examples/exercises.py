@@ -426,7 +426,7 @@ def main():
         for number, exercise in enumerate(EXERCISES, 1):
             mark = "solved" if solved(number, folder) else ""
             say(f"{number:2}  {exercise.function.__name__:24} {exercise.where:44} {mark}".rstrip())
-        say(f"\nBegin one by its number: python examples/exercises.py 1. It says what to do; --hint says how.")
+        say("\nBegin one by its number: python examples/exercises.py 1. It says what to do; --hint says how.")
         return
     exercise, file = EXERCISES[options.number - 1], file_of(options.number, folder)
     if options.hint:
