@@ -3,6 +3,7 @@
 model.svg shows the two networks and where the chain rule branches, ellipses.svg why mixing two factors costs nats.
 """
 
+import io
 import math
 from pathlib import Path
 
@@ -19,7 +20,7 @@ SOFT, BACK = "#626873", "#2f6fde"  # of what matters less; of derivatives
 
 def svg(figure):
     """The bytes of a Figure as SVG, the same each time."""
-    buffer = figures.io.BytesIO()
+    buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "tinybvae"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
@@ -91,10 +92,12 @@ def mixing(narrow=.01, wide=.1):
 @figures.picture
 def ellipses():
     """SVG: the posterior of an upright and of a tilted code, and the upright q inside of it."""
-    figure = figures.Figure(figsize=(7, 2.6), layout="constrained")
+    figure, codes = figures.Figure(figsize=(7, 2.6), layout="constrained"), mixing()
+    wide, narrow, _ = codes[0]
     for axis, title, angle, (first, second, nats) in zip(
-            figure.subplots(1, 2), ("a latent for each factor", "both latents mix both factors"), (0, 45), mixing()):
-        axis.add_patch(Ellipse((0, 0), .2, .02, angle=angle, facecolor="#dfe2e7", edgecolor=SOFT, label="posterior"))
+            figure.subplots(1, 2), ("a latent for each factor", "both latents mix both factors"), (0, 45), codes):
+        axis.add_patch(Ellipse((0, 0), 2 * wide, 2 * narrow, angle=angle, facecolor="#dfe2e7", edgecolor=SOFT,
+                               label="posterior"))
         axis.add_patch(Ellipse((0, 0), 2 * first, 2 * second, facecolor="none", edgecolor=BACK, lw=1.5, label="q"))
         axis.set_title(f"{title}\nσ = {first:.2g} and {second:.2g}: {nats:.1f} nats", fontsize=9)
         axis.set(xlim=(-.115, .115), ylim=(-.09, .09), aspect="equal", xticks=(-.1, 0, .1), yticks=(-.05, 0, .05))

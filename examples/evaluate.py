@@ -23,10 +23,9 @@ def main():
         out = Path(options.out or options.checkpoint.removesuffix(".h5") + ".scores.json")
         if out.suffix != ".json":  # it would be overwritten, and may be a checkpoint
             raise ValueError(f"--out {out}: give a name that ends in .json")
+        run = tb.load(options.checkpoint)  # before the folder: if the checkpoint is missing, so may be its folder
         if not out.parent.is_dir():
-            tb.load(options.checkpoint)  # or it is that which is wrong
             raise ValueError(f"--out {out}: there is no folder {out.parent}")
-        run = tb.load(options.checkpoint)
         model, (data, looked_at) = run.model, data_of(run, options.data)
         encoded = tb.metrics.encode_samples(model, data)
         left_out = tb.metrics.notes(encoded[0], tb.metrics.factors_of(data)[0])

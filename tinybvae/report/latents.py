@@ -79,7 +79,7 @@ def seen(data, means, classes, kl):
 
 def _of_sprites(there, shares, variance, nats):
     """`Seen` of one latent, by its shares (shapes, K) and its variance (shapes,) among images of the shapes there."""
-    usual = max(list(there).index(shape) for shape in there if shape == USUAL or USUAL not in there)
+    usual = list(there).index(USUAL) if USUAL in there else len(there) - 1
     power = np.nan_to_num(shares) * variance[:, None]  # the variance that a factor explains, not its share
     most, best = np.unravel_index(power.argmax(), power.shape)
     (factor, share), = metrics.name_latents(shares[most:most + 1], [nats], FACTOR_NAMES)
