@@ -69,7 +69,7 @@ def test_the_trained_model(tmp_path, call, no_films):
     assert (tmp_path / "loss.png").exists() and (tmp_path / "z9.gif").exists()
     run = tb.load(explore.PRETRAINED)
     assert run.optimizer is None and run.step == SHARP["steps"]
-    assert run.settings.items() <= (COMMON | SHARP | {"seed": 3, "checkpoint_every": 2500}).items()
+    assert run.settings.items() <= (COMMON | SHARP | {"checkpoint_every": 5000}).items()
     classes, means, _ = tb.metrics.encode_samples(run.model, tb.DSprites())
     for name, score in (("mig", measured["mig"]), ("factor_vae", tb.metrics.factor_vae_score(means, classes)),
                         ("beta_vae", tb.metrics.beta_vae_score(means, classes))):

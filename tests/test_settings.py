@@ -15,7 +15,7 @@ PLAIN = {"learning_rate": 5e-4, "eps": 1e-8, "architecture": "burgess2018", "lik
          "optimizer": "Adam", "start": "he", "negative_slope": 0}
 ANNEALED = {**PLAIN, "objective": "capacity", "steps": 100_000}
 EXPECTED = {
-    "sharp": {"objective": "capacity", "width": 0, "negative_slope": .1, "new_encoder": 0, "steps": 100_000},
+    "sharp": {"objective": "capacity", "negative_slope": .1, "new_encoder": 4500, "steps": 100_000},
     "miyosuda": {**ANNEALED, "gamma": 100, "capacity": [[0, 0], [100_000, 20]], "batch_size": 64, "start": "uniform",
                  "steps": 150_000},
     "burgess2018": {**ANNEALED, "gamma": 1000, "capacity": [[0, 0], [100_000, 25]]},

@@ -174,7 +174,7 @@ class CapacityObjective:
     The paper's C rises evenly from 0 to 25 nats in 100,000 steps. At KL = C the slope is 0, the middle of −γ and γ.
     Eq. 8 takes |KL − C| of each image. Here, as in replications of the paper, KL is the batch's mean: whether that is
     above or below C decides the sign of the slope for all images. But images differ: in examples/pretrained the KL of
-    an image is 0.4 nats off the mean, on average.
+    an image is 1.5 nats off the mean, on average.
 
     `width`, in nats, a number or a schedule, rounds the corner at KL = C: γ · (√((KL − C)² + width²) − width). The
     slope of this is 0 at C, 0.7 γ at one width above C, and comes ever closer to γ. Raises ValueError as `as_schedule`

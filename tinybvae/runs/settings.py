@@ -66,16 +66,10 @@ DEFAULTS = {**COMMON, **RECIPE}
 CHOICES = {"objective": OBJECTIVES, "architecture": ARCHITECTURES, "optimizer": OPTIMIZERS, "start": STARTS}
 MADE_FOR = "objective", "gamma", "capacity", "width", "architecture", "likelihood", "optimizer"
 
-# The trained model's settings: version 0.2's recipe, whose last phase goes on until C is 22.
-SHARP = {
-    "steps": 100_000,
-    "gamma": schedule("0:100,600:100,800:.05,6000:.05,6200:100,6500:100,6600:40,9000:40,9500:20,9600:.05,16000:.05,"
-                      "16001:20,17600:20,17601:8"),
-    "capacity": schedule_or_0("0:0,17600:0,17601:5.5,23600:16,30000:17,80000:20,100000:22"),
-    "learning_rate": schedule("0:1e-4,100:4e-3,600:4e-3,800:1e-3,6000:1e-3,6200:2e-3,9500:2e-3,9600:1e-3,17600:1e-3,"
-                              "17601:3e-4,90000:3e-4,100000:3e-5"),
-    "eps": schedule("0:1,600:1,800:.03,6000:.03,6200:.1,9500:.1,9600:.03,17600:.03,17601:1e-8"),
-    "negative_slope": .1}
+# The same for 100,000 steps, in which C goes on to 22: the trained model in examples/pretrained.
+SHARP = recipe([*PHASES[:-1],
+                (90_000, 20.0, 3.0, (15.0, 22.0), (5e-4, 5e-4), .03),    # so do the pictures, and latents open
+                (100_000, 20.0, 3.0, (22.0, 22.0), (5e-4, 3e-5), .03)])
 PRESETS = {"sharp": SHARP, "miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "higgins2017": HIGGINS2017}
 
 # What the settings of earlier versions do not have.
@@ -87,8 +81,8 @@ MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a r
 def add_options(parser):
     """Give an ArgumentParser an option for each setting, absent unless given; --preset, --out, --threads, --resume."""
     add_settings(parser)
-    parser.add_argument("--preset", choices=PRESETS, help="sharp: version 0.2's recipe, for 100,000 steps; the others: "
-                        "published settings (steps and batch size are ours where a paper names none). Other "
+    parser.add_argument("--preset", choices=PRESETS, help="sharp: the recipe for 100,000 steps; the others: published "
+                        "settings (steps and batch size are ours where a paper names none). Other "
                         "options override them")
     parser.add_argument("--out", type=path, default="runs/dsprites", metavar="FOLDER",
                         help="for the results (default: %(default)s)")
