@@ -19,5 +19,5 @@ setup(
     extras_require={"test": ["pytest>=7.4"],
                     "notebook": ["jupyterlab>=4.0"],  # for examples/tour.ipynb
                     "sweep": ["dask[distributed]>=2024.1"],  # for examples/sweep.py
-                    "torch": ["torch>=2.0"]},  # the tests' oracle for gradients, and the benchmark's rival
+                    "torch": ["torch>=2.0"]},  # for examples/pytorch.py; the tests' oracle, and the benchmark's rival
 )
