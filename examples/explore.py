@@ -1,14 +1,11 @@
 """A trained model's pictures and report, in seconds: python examples/explore.py [runs/dsprites/checkpoint.h5]"""
 
-import shlex
-import sys
 from pathlib import Path
 
 import tinybvae as tb
 from tinybvae.report import summary
 from tinybvae.runs.commandline import Parser, path, say
 from tinybvae.runs.folder import data_of
-from tinybvae.runs.settings import command
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "dsprites.h5"  # by examples/train_dsprites.py --preset sharp
 
@@ -26,9 +23,7 @@ def main():
             raise ValueError(f"--out {out} holds a run, whose report would be overwritten: give another folder")
         run = tb.load(options.checkpoint)
         data, looked_at = data_of(run, options.data)
-        out.mkdir(parents=True, exist_ok=True)
-        made_by = command(run.settings) if "steps" in run.settings else f"python {shlex.join(sys.argv)}"
-        measured = tb.write_report(run, data, out, made_by)
+        measured = tb.write_report(run, data, out)
     except (ValueError, ArithmeticError, MemoryError, OSError) as error:
         parser.error(str(error))
     say(f"{looked_at}\n{summary(measured)}\nsee {out / 'report.html'}")

@@ -125,12 +125,18 @@ def test_an_architecture_is_known_by_its_layers(tmp_path):
         tb.save(run, path)
         for read in tb.load, tb.load_model:
             with pytest.raises(ValueError, match=f"a.h5: .*made with '{name}', whose layers are not those of "
-                                                 "burgess2018 and higgins2017: load it with architecture="):
+                                                 "burgess2018 and higgins2017: load it with tb.load.*, architecture="):
                 read(path)
             with pytest.raises(ValueError, match="not those of burgess2018 .in encoder: .*: load it with"):
                 read(path, tb.burgess2018)
         np.testing.assert_array_equal(tb.load_model(path, own).decode(np.ones((2, 3))),
                                       run.model.decode(np.ones((2, 3))))
+    with pytest.raises(ValueError, match="not those of burgess2018"):
+        tb.load_model(path, "burgess2018")
+    with pytest.raises(ValueError, match="architecture must be one of burgess2018, higgins2017, .* not 'own'"):
+        tb.load_model(path, "own")
+    tb.save(small_run(), tmp_path / "new/folder/b.h5")  # which is made
+    assert tb.load(tmp_path / "new/folder/b.h5", "burgess2018").model.architecture is tb.burgess2018
 
 
 def test_layers_of_the_same_name_are_others(tmp_path):
@@ -310,7 +316,7 @@ def test_likelihoods_come_back(tmp_path):
     own = Own()
     tb.save(small_run(likelihood=own), path)
     for read in tb.load, tb.load_model:
-        with pytest.raises(ValueError, match=r"a.h5: its likelihood is own Own .\"by\": 1.: load it with likelihood="):
+        with pytest.raises(ValueError, match=r"a.h5: its likelihood is own Own .\"by\": 1.: load it with tb.load.*likelihood="):
             read(path)
         for wrong, text in (Own(.5), r"own Own .\"by\": 0.5."), (tb.bernoulli, "bernoulli"), (Own, "a class"):
             with pytest.raises(ValueError, match=f"a.h5: its likelihood is own Own .\\\"by\\\": 1., not {text}"):

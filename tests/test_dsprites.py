@@ -214,3 +214,20 @@ def test_what_data_says_at_a_prompt(tmp_path):
     np.savez(tmp_path / "a.npz", imgs=np.zeros((7, 16, 16, 3), np.uint8), latents_classes=np.arange(7)[:, None])
     assert repr(tb.Images(tmp_path / "a.npz")) == (
         f"Images of {tmp_path / 'a.npz'}: 7 of shape (16, 16, 3), factors factor_0 (7)")
+
+
+def test_as_a_sequence():
+    """As Python's own: an index, from the end too, a slice, several; a loop ends."""
+    sprites = tb.DSprites()
+    assert (sprites[0] == sprites.images([0])[0]).all() and (sprites[-1] == sprites.images([737_279])[0]).all()
+    assert (sprites[:3_000:1_000] == sprites.images([0, 1000, 2000])).all()
+    assert (sprites[[5, -5]] == sprites.images([5, 737_275])).all()
+    data = tb.Images.of(np.arange(6).reshape(3, 2, 1) % 2)
+    assert [image.shape for image in data] == 3 * [(2, 1, 1)] and data[:].shape == (3, 2, 1, 1)
+    for index in 737_280, -737_281:
+        with pytest.raises(IndexError):
+            sprites[index]
+    with pytest.raises(ValueError, match=r"index must have shape \(N,\), as in images\(\[7\]\), not \(\)"):
+        sprites.images(7)
+    with pytest.raises(ValueError, match="these are 737,280 images: data.:. makes one array"):
+        np.asarray(sprites)

@@ -1,6 +1,7 @@
 """examples/evaluate.py and examples/explore.py, on a checkpoint of weights alone, and given wrong input."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -74,6 +75,42 @@ def test_the_trained_model(tmp_path, call, no_films):
     for name, score in (("mig", measured["mig"]), ("factor_vae", tb.metrics.factor_vae_score(means, classes)),
                         ("beta_vae", tb.metrics.beta_vae_score(means, classes))):
         assert run.scores[-1][name] == pytest.approx(score, abs=.01)  # another machine rounds otherwise
+
+
+def test_evaluate_side_by_side(checkpoint, tmp_path, call, refusal):
+    """The same model with its latents in another order, one of them negated: every latent is found again."""
+    run = tb.load(checkpoint)
+    weight, bias = (run.model.parameters[f"encoder.latent.{kind}"] for kind in ("weight", "bias"))
+    order = [2, 0, 1, 5, 3, 4]
+    weight[...], bias[...] = weight[:, order], bias[order]
+    weight[:, 0] *= -1
+    tb.save(run, tmp_path / "other.h5")
+    status, printed, _ = call(evaluate.main, checkpoint, tmp_path / "other.h5")
+    assert status == 0 and f"2: {tmp_path / 'other.h5'}" in printed
+    scores = [json.loads(path.with_suffix(".scores.json").read_text()) for path in (checkpoint, tmp_path / "other.h5")]
+    mig, = (line.split() for line in printed.splitlines() if line.startswith("MIG"))
+    assert mig[1:] == [f"{each['mig']:.3f}" for each in scores]
+    *_, table = printed.partition("the correlation of their means\n")
+    found = {(line.split()[0], *re.findall(r" (z\d) .* (\S+)$", line)[0]) for line in table.splitlines()[:3]}
+    assert found == {("z0", "z1", "1.00"), ("z1", "z2", "1.00"), ("z2", "z0", "-1.00")}
+    assert "is one file, and there are 2 checkpoints" in refusal(
+        evaluate.main, checkpoint, tmp_path / "other.h5", "--out", tmp_path / "a.json")
+    run.settings["data"] = str(tmp_path / "own.npz")
+    np.savez(tmp_path / "own.npz", imgs=np.zeros((30, 64, 64), bool))
+    tb.save(run, tmp_path / "other.h5")
+    assert "different images: give --data" in refusal(evaluate.main, checkpoint, tmp_path / "other.h5")
+
+
+def test_own_scores(tmp_path, no_films):
+    """Beside ours in the summary and on the page, the last of each; drawn by step; whatever they are called."""
+    rows = [{"step": 5, "mig": .25}, {"step": 7, "mig": .5, "<mine>": np.float32(1.5)}, {"step": 7, "note": "text"}]
+    run = tb.Run(tb.BetaVAE(2, image_shape=(16, 16, 1)), scores=rows, step=7)
+    data = tb.Images.of(np.random.default_rng(0).integers(0, 2, (30, 16, 16)))
+    measured = tb.write_report(run, data, tmp_path / "new/folder")
+    assert "MIG 0.500, <mine> 1.500 after 7 steps" in explore.summary(measured)
+    page = (tmp_path / "new/folder/report.html").read_text(encoding="utf-8")
+    assert '<td>&lt;mine&gt;<td class="number">1.500' in page and "Made by" not in page
+    assert (tmp_path / "new/folder/scores.png").read_bytes()[1:4] == b"PNG"
 
 
 def test_explore_keeps_the_report_of_a_run(checkpoint, tmp_path, refusal):

@@ -291,3 +291,27 @@ def test_channels_that_cannot_be_drawn(tmp_path):
         figures.traversal_gif(model, np.zeros(2), [0])
     with pytest.raises(ValueError, match="pictures have 1 channel or 3, not 2"):
         figures.mosaic(np.zeros((1, 1, 8, 8, 2)))
+
+
+@pytest.mark.parametrize("form", ["bits", "0 and 255", "gray", "float64", "gray, columns first"])
+def test_images_of_arrays(form):
+    """As those of a file; another process gets the same; what happens to the arrays later is nothing to it."""
+    given, pixels = FORMS[form]
+    given, classes = given.copy(order="K"), np.arange(7)[:, None] // 2
+    data = tb.Images.of(given, classes, ["name"])
+    given[...], classes[...] = 0, 0
+    for one in data, pickle.loads(pickle.dumps(data)):
+        np.testing.assert_allclose(one[:], pixels.reshape(7, *one.image_shape), atol=1e-6)
+        assert one.factor_names == ("name",) and one.factor_sizes == (4,) and one.classes([6]).tolist() == [[3]]
+        assert "Images of arrays: 7 of shape" in repr(one)
+    assert tb.Images.of(pixels).factor_names == ()
+
+
+@pytest.mark.parametrize("given, message", [
+    ((5,), "imgs must be numbers"), ((np.full((3, 4, 4), 2.),), "pixels must lie in 0 … 1"),
+    ((np.zeros((3, 4, 4)), [0, 1, 2]), r"classes must be integers of shape \(3, K\)"),
+    ((np.zeros((3, 4, 4)), [[0]] * 3, ["a", "b"]), "factor_names must be 1"),
+    ((np.zeros((3, 1, 4, 4)),), "transpose them")])
+def test_arrays_that_are_no_images(given, message):
+    with pytest.raises(ValueError, match=message):
+        tb.Images.of(*given)

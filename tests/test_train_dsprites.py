@@ -62,7 +62,8 @@ def test_it_writes_everything(finished):
     out, _ = finished
     assert {path.name for path in out.iterdir()} == {
         "checkpoint.h5", "checkpoint.before.h5", "history.csv", "metrics.json", "loss.png", "reconstructions.png",
-        "traversals.png", "traversals.gif", "orientation.png", "report.html", *(f"z{d}.gif" for d in range(6))}
+        "scores.png", "traversals.png", "traversals.gif", "orientation.png", "report.html",
+        *(f"z{d}.gif" for d in range(6))}
 
 
 def test_the_output_tells(finished):
@@ -134,7 +135,7 @@ def test_the_report_is_self_contained(finished):
     out, _ = finished
     page = (out / "report.html").read_text(encoding="utf-8")
     sources = re.findall(r'src="([^"]*)"', page)
-    assert len(sources) == 3 and all(source.startswith("data:image/") for source in sources)
+    assert len(sources) == 4 and all(source.startswith("data:image/") for source in sources)
     assert "--steps 25 " in page and "--batch-size 8 " in page and "batch_size" in page
 
 

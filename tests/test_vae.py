@@ -330,8 +330,18 @@ def test_pixels_outside_0_to_1_are_refused(low, high):
     for use in model.encode, lambda x: model.loss_and_gradients(x, np.zeros((3, 2)), tb.beta_objective(), 0):
         with pytest.raises(ValueError, match="pixels must lie in 0 … 1, not in "):
             use(images)
-    with pytest.raises(ValueError, match=r"Linear takes arrays of shape \(N, 2\)"):
-        tb.BetaVAE(2).decode(np.zeros((2, 3)))
+
+
+def test_one_image_or_code_is_no_batch():
+    """The message shows how to make it one."""
+    model, image = tb.BetaVAE(2), tb.DSprites()[0]
+    with pytest.raises(ValueError, match=r"not \(64, 64, 1\): images\[None\] is a batch of one"):
+        model.encode(image)
+    with pytest.raises(ValueError, match=r"z must have shape \(N, 2\), not \(2,\): z\[None\] is a batch of one"):
+        model.decode(np.zeros(2))
+    with pytest.raises(ValueError, match=r"z must have shape \(N, 2\), not \(2, 3\)$"):
+        model.decode(np.zeros((2, 3)))
+    assert model.encode(image[None])[0].shape == (1, 2)
 
 
 def test_the_check_looks_again_where_a_relu_has_its_kink():

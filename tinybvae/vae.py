@@ -203,9 +203,13 @@ class BetaVAE:
     def decode(self, z):
         """z (N, D) -> output (N, height, width, channels): logits, or what else p(x|z) is computed from.
 
-        The picture is model.likelihood.picture(output).
+        The picture is model.likelihood.picture(output). Raises ValueError for another shape.
         """
-        return self.decoder.infer(np.asarray(z, self.dtype))
+        z = np.asarray(z, self.dtype)
+        if z.shape[1:] != (self.latents,):
+            hint = ": z[None] is a batch of one" * (z.shape == (self.latents,))
+            raise ValueError(f"z must have shape (N, {self.latents}), not {z.shape}{hint}")
+        return self.decoder.infer(z)
 
     @alone
     @small_is_zero
@@ -250,8 +254,10 @@ class BetaVAE:
     def _images(self, images):
         images = np.asarray(images, self.dtype)
         if images.shape[1:] != self.image_shape:
+            hint = "images[None] is a batch of one" if images.shape == self.image_shape else (
+                "(N, height, width, channels)")
             raise ValueError(f"this model takes images of shape (N, {', '.join(map(str, self.image_shape))}), "
-                             f"not {images.shape}: (N, height, width, channels)")
+                             f"not {images.shape}: {hint}")
         require_pixels(images)
         return images
 

@@ -8,12 +8,12 @@ import math
 
 import numpy as np
 
-from tinybvae.data.images import Images, checked
+from tinybvae.data.images import Images, Sequence, checked
 from tinybvae.data.sprites import FACTOR_NAMES, FACTOR_SIZES, FACTOR_VALUES, SIZE, render
 from tinybvae.kernels.arrays import integers
 
 
-class DSprites:
+class DSprites(Sequence):
     """The data set, in DeepMind's order: index = ((shape·6 + scale)·40 + orientation)·1024 + x·32 + y.
 
     DSprites() renders each image when asked for it. DSprites(path) reads DeepMind's .npz or .hdf5, as `Images` does,

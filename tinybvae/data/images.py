@@ -39,7 +39,20 @@ with h5py.File(sys.argv[1], "r", locking=False) as file:
 """
 
 
-class Images:
+class Sequence:
+    """What a data set is to Python: data[0] is an image, data[:9] and data[[3, 5]] are several, a loop sees them all."""
+
+    def __getitem__(self, index):
+        if np.ndim(index) == 0 and not isinstance(index, slice):
+            return self.images([range(len(self))[index]])[0]
+        return self.images(np.arange(len(self))[index])
+
+    def __array__(self, dtype=None, copy=None):
+        raise ValueError(f"these are {len(self):,} images: data[:] makes one array of them all, if memory has room, "
+                         "and data.images(index) of some")
+
+
+class Images(Sequence):
     """The images of a file, used as DSprites is: images(index), classes(index), factor_names, factor_sizes.
 
     Black and white images are kept in memory, one bit for each pixel. Others are kept in a temporary file, so that
@@ -47,6 +60,8 @@ class Images:
     channels). Without factors, factor_names is empty. `path` is the file's: a process to which this object is sent
     reads the file anew. Raises ValueError for a file that holds no such images, or is damaged, and OSError if the
     system has no room for them.
+
+    `Images.of` makes one of arrays.
     """
 
     def __init__(self, path):
@@ -69,7 +84,22 @@ class Images:
         if not opened:
             raise ValueError(f"{path}: neither a whole .npz nor a whole .hdf5 file")
 
+    @classmethod
+    def of(cls, imgs, classes=None, factor_names=None):
+        """The same of arrays like those that a file holds, classes (N, K). They are copied, into a temporary file if
+        there are grays. Raises ValueError as for a file."""
+        made, imgs = cls.__new__(cls), np.atleast_1d(imgs)
+        step, made.path = max(1, BLOCK // max(1, imgs[:1].nbytes)), None
+        made._take(imgs.shape, imgs.dtype, lambda: ((i, imgs[i:i + step]) for i in range(0, len(imgs), step)),
+                   None if classes is None else np.array(classes), factor_names)
+        return made
+
     def __reduce__(self):
+        if self.path is None:
+            imgs = self._rows[np.arange(len(self))]
+            imgs = np.unpackbits(imgs, axis=1, count=math.prod(self.image_shape)) if self.binary else imgs
+            return Images.of, (imgs.reshape(-1, *self.image_shape), self._classes if self.factor_sizes else None,
+                               self.factor_names if self.named else None)
         return Images, (os.path.abspath(self.path),)
 
     def _take(self, shape, dtype, blocks, classes, names):
@@ -103,7 +133,7 @@ class Images:
 
     def __repr__(self):
         factors = ", ".join(f"{name} ({size})" for name, size in zip(self.factor_names, self.factor_sizes))
-        return f"Images of {self.path}: {len(self):,} of shape {self.image_shape}, factors {factors or 'unknown'}"
+        return f"Images of {self.path or 'arrays'}: {len(self):,} of shape {self.image_shape}, factors {factors or 'unknown'}"
 
     def __len__(self):
         return self._count
@@ -126,7 +156,8 @@ def checked(index, count):
     """The index (N,) in int64. Raises ValueError if it is not an index, or not one of `count` images."""
     index = integers(index, "index")
     if index.ndim != 1:
-        raise ValueError(f"index must have shape (N,), not {index.shape}")
+        raise ValueError(f"index must have shape (N,), as in images([{index.flat[0] if index.size else 0}]), "
+                         f"not {index.shape}")
     if ((index < 0) | (index >= count)).any():
         raise ValueError(f"index must lie in 0 … {count - 1}")
     return index

@@ -16,21 +16,27 @@ from tinybvae.kernels.arrays import small_is_zero
 from tinybvae.losses import gaussian_kl
 from tinybvae.report import figures
 from tinybvae.report.latents import by_orientation, is_dsprites, nearest, seen, starts
-from tinybvae.report.page import at_least, page, used
+from tinybvae.report.page import at_least, latest, page, used
+from tinybvae.runs import settings
 from tinybvae.runs.settings import as_json, likelihood_text
 
 ALSO = (0, 5, 4, 10, 20), (2, 4, 0, 22, 10)  # classes of sprites that the page may start from, beside `starts`
 
 
 @small_is_zero
-def write_report(run, data, folder, command, encoded=None):
-    """Write FILES and z0.gif … into `folder`: each is replaced whole, and the same run gives the same bytes.
+def write_report(run, data, folder, command=None, encoded=None):
+    """Write report.html, pictures, curves and numbers into `folder`, which is made if it is not there.
 
-    Without a history there are no curves. `command` is shown as what made the run. Returns what `describe` found.
+    Each file is replaced whole, and the same run gives the same bytes. Without a history there are no curves. `command`
+    is shown as what made the run; without it, the training command if the run's settings are those of one. Returns
+    what `describe` found.
     Raises ValueError for images of other than 1 channel or 3, and OSError if some files could not be drawn or written,
     whatever the reason, once all others are there.
     """
-    model, rng = run.model, np.random.default_rng(0)
+    model, rng, folder = run.model, np.random.default_rng(0), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if command is None and "steps" in run.settings:
+        command = settings.command(run.settings)
     figures.require_gray_or_rgb(model.image_shape[2])
     classes, encoded_means, _ = encoded = encoded or metrics.encode_samples(model, data)
     measured = describe(run, data, encoded)
@@ -51,6 +57,7 @@ def write_report(run, data, folder, command, encoded=None):
         "metrics.json": lambda: as_json(measured, indent=1).encode(),
         "loss.png": lambda: figures.curves(run.history, run.history_columns, order, labels[:used(latents)], units,
                                            measured["least"]),
+        "scores.png": lambda: figures.scores(run.scores),
         "reconstructions.png": lambda: figures.reconstructions(model, data.images(some), z),
         "traversals.png": lambda: figures.traversals(model, means[order], order, labels),
         "traversals.gif": lambda: figures.traversal_gif(model, means[order], order, labels),
@@ -62,13 +69,15 @@ def write_report(run, data, folder, command, encoded=None):
     }
     if not run.history:
         del makers["loss.png"]
+    if len(run.scores) < 2:
+        del makers["scores.png"]
     if not is_dsprites(data):
         del makers["orientation.png"]
     files, failed = {}, {}
     for name, make in makers.items():
         try:
             files[name] = make()
-            write_atomically(Path(folder) / name, files[name])
+            write_atomically(folder / name, files[name])
         except Exception as error:  # of matplotlib, imageio, the system: none is worth a run
             failed[name] = error
     gc.collect()  # matplotlib keeps exceptions, and with them the frames of its callers, this run's model among them
@@ -126,9 +135,9 @@ def summary(measured):
                  f"{off_text(measured['units_off'])}")
     lines.append(f"reconstruction loss {measured['reconstruction']:.1f} nats{at_least(measured['least'])}")
     lines += measured["left_out"]
-    for row in measured["scores"][-1:]:
-        lines.append(", ".join(f"{title} {row[name]:.3f}" for name, title in metrics.NAMES.items() if name in row)
-                     + f" after {row['step']} steps")
+    if measured["scores"]:
+        lines.append(", ".join(f"{title} {value:.3f}" for _, title, value in latest(measured["scores"]))
+                     + f" after {measured['scores'][-1].get('step', measured['step'])} steps")
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from contextlib import suppress
 from itertools import zip_longest
+from numbers import Real
 
 import imageio.v3 as imageio
 import numpy as np
@@ -27,6 +28,7 @@ if BACKEND:  # matplotlib itself would end here if it names one that is not inst
 
 from tinybvae.data.sprites import FACTOR_VALUES, SHAPES, SIZE
 from tinybvae.kernels.threads import alone
+from tinybvae.metrics import NAMES
 
 REACH = 3.0   # traversals run from −3 to 3 standard deviations of the prior
 FRAMES = 25   # of a GIF, one way
@@ -238,6 +240,22 @@ def curves(history, columns, order, labels, units, least=0.0):
             axis.axvline(at, color=INK, lw=.8, ls=":")
         axis.set_xlabel("step", fontsize=8)
         bare(axis, which="both")
+    return png(figure)
+
+
+@picture
+def scores(rows):
+    """PNG: each score in `rows`, of a run's `scores`, by step."""
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axis = figure.subplots()
+    drawn = [(name, row["step"], value) for row in rows for name, value in row.items() if isinstance(value, Real)]
+    for name in dict.fromkeys(name for name, _, _ in drawn if name != "step"):
+        axis.plot(*zip(*((step, value) for one, step, value in drawn if one == name)), "o-", ms=3, lw=1,
+                  label=NAMES.get(name, name))
+    axis.set_xlabel("step", fontsize=8)
+    axis.set_title("scores", fontsize=9, color=INK)
+    axis.legend(fontsize=6, frameon=False)
+    bare(axis)
     return png(figure)
 
 

@@ -3,6 +3,7 @@
 import base64
 import html
 import pkgutil
+from numbers import Real
 
 import numpy as np
 
@@ -33,8 +34,6 @@ def page(run, measured, starts, factors, images, command):
     unknown = "layers that" if _kind(run.model.likelihood) in PIXELS else "a likelihood that"
     still = (f"This model's {weights:,} weights are too many for a page" if weights > MOST else
              f"This model has {unknown} the page does not know")
-    settings = "".join(f"<tr><td>{html.escape(str(name))}<td>{html.escape(as_text(value))}\n"
-                       for name, value in measured["settings"].items())
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>tinybvae: a run of {measured["step"]:,} steps</title>
@@ -76,11 +75,8 @@ to 1, says nothing.</p>
 {_orientation(images)}
 {_curves(run, images)}
 {_off(measured)}
-{_scores(measured)}
-<h2>Made by</h2>
-<pre>{html.escape(command)}</pre>
-{'<p class="soft">The folder, <code>--out</code>, is left out.</p>' * (" --steps " in command)}
-<table>{settings}</table>
+{_scores(measured, images)}
+{_made_by(command, measured["settings"])}
 {model and f'<script type="application/json" id="model">{model}</script>'}
 {model and f'<script>{_file("explorer.js")}</script>'}
 </html>
@@ -194,21 +190,36 @@ def _off(measured):
             f"no gradient reaches them.</p>\n<table><tr><th>layer<th>off<th>of\n{rows}</table>")
 
 
-def _scores(measured):
+def _scores(measured, images):
     notes = "".join(f"<p>{html.escape(text)}.</p>\n" for text in measured["left_out"])
     if not measured["scores"]:
         return notes
-    last = measured["scores"][-1]
-    rows = "".join(f'<tr><td>{title}<td class="number">{last[name]:.3f}<td>{SCORES[name]}\n'
-                   for name, title in metrics.NAMES.items() if name in last)
-    return (f"<h2>Scores after {last['step']:,} steps</h2>\n"
+    rows = "".join(f'<tr><td>{html.escape(title)}<td class="number">{value:.3f}<td>{SCORES.get(name, "")}\n'
+                   for name, title, value in latest(measured["scores"]))
+    return (f"<h2>Scores after {measured['scores'][-1].get('step', measured['step']):,} steps</h2>\n"
             f"<p>Of {measured['samples']:,} images' posterior means; 1 is best.</p>\n"
-            f"{notes}<table>{rows}</table>\n")
+            f"{notes}<table>{rows}</table>\n"
+            + (_image(images, "scores.png", "each score by step") if "scores.png" in images else ""))
+
+
+def latest(scores):
+    """(name, title, value) of the last of each score in rows of a run's `scores`: ours first, then others by name."""
+    last = {name: value for row in scores for name, value in row.items() if isinstance(value, Real) and name != "step"}
+    return [(name, metrics.NAMES.get(name, name), last[name]) for name in sorted(last, key=[*metrics.NAMES, *last].index)]
 
 
 def used(latents):
     """How many of the latents that `describe` found are used."""
     return sum(latent["factor"] != "unused" for latent in latents)
+
+
+def _made_by(command, settings):
+    rows = "".join(f"<tr><td>{html.escape(str(name))}<td>{html.escape(as_text(value))}\n"
+                   for name, value in settings.items())
+    line = f"<pre>{html.escape(command)}</pre>\n" if command else ""
+    if command and " --steps " in command:
+        line += '<p class="soft">The folder, <code>--out</code>, is left out.</p>\n'
+    return f"<h2>Made by</h2>\n{line}<table>{rows}</table>" if line or rows else ""
 
 
 # The model, for explorer.js.

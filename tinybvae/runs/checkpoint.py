@@ -121,7 +121,7 @@ def capacity_at(objective, step):
 def save(run, path, keep=None):
     """Write the run to a checkpoint file as `write_atomically` does. The same run gives the same bytes.
 
-    Raises ValueError as `Run` does.
+    The file's folder is made if it is not there. Raises ValueError as `Run` does.
     """
     run.__post_init__()
     buffer = io.BytesIO()
@@ -146,6 +146,7 @@ def save(run, path, keep=None):
         file["history"].attrs["columns"] = as_json(run.history_columns)
     data = buffer.getbuffer()
     data[:USER_BLOCK] = user_block(FORMAT, data[USER_BLOCK:])
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, data, keep)
 
 
@@ -181,7 +182,7 @@ def reinstate(path):
 def load(path, architecture=None, likelihood=None):
     """The run in a checkpoint file. If the model's architecture or likelihood is not one of ours, it must be given.
 
-    Raises ValueError if the file is missing, damaged or not a checkpoint, or if what is given makes other layers, or is
+    `architecture` is a function, or the name of one of ours. Raises ValueError if the file is missing, damaged or not a checkpoint, or if what is given makes other layers, or is
     another likelihood, than the file's.
     """
     with _open(path) as file:
@@ -247,11 +248,16 @@ def _read_model(file, path, architecture, likelihood):
     description = json.loads(file.attrs["model"])
     name, said = description.pop("architecture"), description.pop("likelihood", "bernoulli")  # once all were bernoulli
     if likelihood is None and said.startswith("own "):
-        raise ValueError(f"{path}: its likelihood is {said}: load it with likelihood=, that object")
+        raise ValueError(f"{path}: its likelihood is {said}: load it with tb.load({os.fspath(path)!r}, "
+                         "likelihood=OBJECT), that object")
     likelihood = likelihood_of(said) if likelihood is None else likelihood
     if isinstance(likelihood, type) or likelihood_text(likelihood) != said:
         raise ValueError(f"{path}: its likelihood is {said}, not "
                          f"{'a class' if isinstance(likelihood, type) else likelihood_text(likelihood)}")
+    if isinstance(architecture, str) and architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, or a function like these, not "
+                         f"{architecture!r}")
+    architecture = ARCHITECTURES[architecture] if isinstance(architecture, str) else architecture
     layers = json.loads(file.attrs["layers"]) if "layers" in file.attrs else None  # once files did not have them
     shapes = {parameter: array.shape for parameter, array in file["parameters"].items()}
     for one in [architecture] if architecture else sorted(ARCHITECTURES.values(), key=lambda one: _name(one) != name):
@@ -271,7 +277,7 @@ def _read_model(file, path, architecture, likelihood):
     tried = _name(architecture) if architecture else " and ".join(ARCHITECTURES)
     where = f" ({_difference(layers, _layers(model))})" if architecture and layers else ""
     raise ValueError(f"{path}: it was made with {name!r}, whose layers are not those of {tried}{where}: load it with "
-                     f"architecture=, the function that made it")
+                     f"tb.load({os.fspath(path)!r}, architecture=FUNCTION), the function that made it")
 
 
 def _difference(layers, others):
