@@ -1,10 +1,10 @@
 """Many runs of examples/train_dsprites.py, on this machine or a cluster, by Dask (pip install ".[sweep]").
 
-python examples/sweep.py --objectives beta --strengths 1 4 16 --seeds 0 1 2
-python examples/sweep.py --objectives beta --strengths 1 4 16 --seeds 0 1 2 --scheduler tcp://host:8786
+python examples/sweep.py --beta 1 4 16 --seed 0 1 2 --steps 4000
+python examples/sweep.py --beta 1 4 16 --seed 0 1 2 --steps 4000 --scheduler tcp://host:8786
 
-Each combination of objective, strength (β or γ), C, preset and seed is a run. Results arrive in results.csv, a row for
-each run, and checkpoints in folders that have the runs' names. The same command goes on where it was stopped.
+Every option of a run may have several values: each combination is a run. Results arrive in results.csv, a row for each
+run, and checkpoints in folders that have the runs' names. The same command goes on where it was stopped.
 """
 
 import csv
@@ -14,6 +14,7 @@ import itertools
 import json
 import platform
 import queue
+import re
 import sys
 import tempfile
 import time
@@ -32,11 +33,11 @@ from tinybvae.metrics import NAMES
 from tinybvae.report import describe, figures
 from tinybvae.report.page import used
 from tinybvae.runs.checkpoint import before, newest_of
-from tinybvae.runs.commandline import Parser, as_text, path, progress, say, schedule_or_0, thread_count, whole
-from tinybvae.runs.folder import opened, require_batch, score_if_due
+from tinybvae.runs.commandline import Parser, as_text, path, progress, say, thread_count
+from tinybvae.runs.folder import new_run, opened, require_batch, score_if_due
 from tinybvae.runs.locks import locked
-from tinybvae.runs.settings import (OBJECTIVES, PRESETS, add_settings, as_json, configure, given_settings, objective_of,
-                                    with_later)
+from tinybvae.runs.settings import (CHOICES, DEFAULTS, OBJECTIVES, PRESETS, add_settings, as_json, configure,
+                                    given_settings, objective_of, with_later)
 
 try:
     import cloudpickle
@@ -44,8 +45,11 @@ try:
 except ImportError:
     distributed = None
 
-COLUMNS = ["run", "objective", "strength", "capacity", "preset", "seed", "steps", *NAMES, "reconstruction", "kl",
-           "nine_images", "used", "units_off", "minutes", "worker", "versions", "settings", "error"]
+COLUMNS = ["run", "preset", *DEFAULTS, *NAMES, "reconstruction", "kl", "nine_images", "used", "units_off", "minutes",
+           "worker", "versions", "settings", "error"]
+LONGEST = 100  # characters of a folder's name
+UNSAID = "steps", "batch_size", "data", "checkpoint_every", "evaluate_every"  # in names, unless they vary
+AXES = "beta", "gamma", "capacity"  # what the scores are drawn by, if it varies, before anything else that does
 TOPIC = "tinybvae sweep"  # of the events by which workers say how far they are
 PATIENCE = 20  # seconds that a scheduler has to answer
 LOSSES = 4  # of workers, one after the other, by a run that comes no further meanwhile: then it fails
@@ -61,12 +65,15 @@ def main():
             if not distributed:
                 raise ValueError('this needs Dask: pip install ".[sweep]"')
             runs = grid(options)
+            settings = [configure(*run) for run in runs.values()]
             if not options.scheduler:  # this machine has the files that all runs will read
-                settings = [configure(*run) for run in runs.values()]
-                data = tb.load_data(settings[0]["data"])
+                data = {path: tb.load_data(path) for path in dict.fromkeys(one["data"] for one in settings)}
                 for one in settings:
-                    require_batch(one, data)
+                    require_batch(one, data[one["data"]])
             left = begin(runs, out, stack)
+            if left and not options.scheduler:
+                workers = min(workers_here(options.threads), len(left))
+                say(cost(left, workers, data[settings[0]["data"]], options.threads))
             failed = sweep(client_of(options, len(left), stack), left, out, options.threads) if left else 0
             rows = read_rows(out)
             draw([rows[name] for name in runs if name in rows], out)
@@ -84,12 +91,8 @@ def main():
 
 
 def add_grid(parser):
-    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, help="(default: the preset's, or the recipe's)")
-    parser.add_argument("--strengths", nargs="+", type=schedule_or_0, help="of the KL: beta, or gamma with capacity")
-    parser.add_argument("--capacities", nargs="+", type=schedule_or_0, help="C, in nats, numbers or schedules")
-    parser.add_argument("--presets", nargs="+", choices=PRESETS)
-    parser.add_argument("--seeds", nargs="+", type=whole, default=[0])
-    add_settings(parser, without=("objective", "gamma", "capacity", "beta", "seed"))
+    parser.add_argument("--preset", nargs="+", choices=PRESETS, help="published settings, or sharp")
+    add_settings(parser, nargs="+")
     parser.add_argument("--out", type=path, default="runs/sweep", metavar="FOLDER", help="(default: %(default)s)")
     parser.add_argument("--threads", type=thread_count, default=1, help="of a run (default: 1, which wastes the least)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a cluster that is there, such as tcp://host:8786; "
@@ -97,26 +100,59 @@ def add_grid(parser):
 
 
 def grid(options):
-    """{name: (given settings, preset)} of all runs. Raises ValueError as `configure` does, or if no run takes a C."""
-    runs, base = {}, given_settings(options)
-    for preset, objective in itertools.product(options.presets or [None], options.objectives or [None]):
-        given = {**base, "objective": objective} if objective else base
-        kind = configure(given, preset)["objective"]
-        capacities = options.capacities if kind == "capacity" else None
-        for strength, C, one in itertools.product(options.strengths or [None], capacities or [None], options.seeds):
-            values = {"beta" if kind == "beta" else "gamma": strength, "capacity": C, "seed": one}
-            values = {key: value for key, value in values.items() if value is not None}
-            mark = {"capacity": "C", "seed": "seed"}
-            parts = [preset, objective, *(mark.get(key, "") + plain(value) for key, value in values.items())]
-            runs["-".join(filter(None, parts)).replace(":", "_").replace(",", "-")] = {**given, **values}, preset
-    if options.capacities and not any("capacity" in given for given, _ in runs.values()):
-        raise ValueError("--capacities belong to --objectives capacity")
+    """{name: (given settings, preset)} of all runs: of all combinations of values, without what an objective ignores.
+
+    If no objective is given, it is that to which the other options belong. Raises ValueError as `configure` does.
+    """
+    given, presets, runs = given_settings(options), options.preset or [None], {}
+    given = {name: given[name] for name in DEFAULTS if name in given}  # in one order, whatever the command's
+    said = [name for name, values in given.items() if name != "seed" and (len(values) > 1 or name not in UNSAID)]
+    belong = {objective: given.keys() & names for objective, (_, names) in OBJECTIVES.items()}
+    if "objective" not in given and any(belong.values()):
+        given = {"objective": [objective for objective, names in belong.items() if names], **given}
+    objectives = given.get("objective", [])
+    for preset, *values in itertools.product(presets, *given.values()):
+        one = dict(zip(given, values))
+        if len(objectives) > 1:
+            one = {name: value for name, value in one.items() if not any(
+                name in names for objective, names in belong.items() if objective != one["objective"])}
+        parts = [preset, *(label(name, one[name]) for name in said if name in one), f"seed{one.setdefault('seed', 0)}"]
+        name, run = "-".join(filter(None, parts)), (one, preset)
+        if len(name) > LONGEST or runs.get(name, run) != run:
+            name = f"{name[:LONGEST - 9]}-{digest(as_json(run), 8)}"
+        runs[name] = run
     return runs
 
 
-def plain(setting):
-    """A number or a schedule as short text."""
-    return as_text(setting).removesuffix(".0")
+def label(name, value):
+    """What a setting adds to a run's name, such as "beta4" or "higgins2017"."""
+    text = re.sub(r"[^\w.+-]+", "_", str(short(value)))
+    return text if name in (*CHOICES, "likelihood") else name + text
+
+
+def short(value):
+    """A setting in few characters: itself, or a schedule's first and last value, and four letters for the others."""
+    if not isinstance(value, list):
+        return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 else value
+    (_, first), *_, (_, last) = value
+    return f"{short(first)}to{short(last)}_{digest(as_text(value), 4)}"
+
+
+def digest(text, letters):
+    return hashlib.sha256(text.encode()).hexdigest()[:letters]
+
+
+def cost(runs, workers, data, threads):
+    """A line that says what these runs will cost on this machine, from a few steps of the first."""
+    settings, total = configure(*next(iter(runs.values()))), sum(configure(*run)["steps"] for run in runs.values())
+    set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        run = new_run(settings, Path(folder), data.image_shape)
+        for steps in 2, 12:
+            start = time.perf_counter()
+            tb.train(run, data, objective_of(settings), steps, settings["batch_size"], quiet=True)
+    hours = (time.perf_counter() - start) / 10 * total / workers / 3600
+    return f"{len(runs)} runs, {total:,} steps in all: about {hours:.1f} hours"
 
 
 def begin(runs, out, stack):
@@ -140,16 +176,20 @@ def begin(runs, out, stack):
 def client_of(options, runs, stack):
     """A client of the cluster that is there, or of one on this machine; both are closed with the ExitStack."""
     if not options.scheduler:
-        workers = max(1, numba.config.NUMBA_NUM_THREADS // options.threads)
         here = "127.0.0.1:0"  # and any port; else their HTTP servers, unlike the rest, listen to the whole network
         cluster = stack.enter_context(distributed.LocalCluster(
-            n_workers=min(workers, runs), threads_per_worker=1, memory_limit=0,
+            n_workers=min(workers_here(options.threads), runs), threads_per_worker=1, memory_limit=0,
             dashboard_address=here, worker_dashboard_address=here))
         return stack.enter_context(distributed.Client(cluster))
     try:
         return stack.enter_context(distributed.Client(options.scheduler, timeout=PATIENCE))
     except Exception as error:  # whatever Dask makes of the address, or of its configuration for TLS
         raise ValueError(f"--scheduler {options.scheduler}: no scheduler answers there ({error})") from error
+
+
+def workers_here(threads):
+    """How many runs of so many threads this machine has room for."""
+    return max(1, numba.config.NUMBA_NUM_THREADS // threads)
 
 
 def versions():
@@ -374,10 +414,7 @@ def keep(out, name, checkpoint):
 def columns_of(given, preset):
     """The columns of a run's row that come from its settings."""
     settings = configure(given, preset)
-    return {"objective": settings["objective"], "preset": preset or "", "seed": settings["seed"],
-            "strength": plain(settings["beta" if settings["objective"] == "beta" else "gamma"]),
-            "capacity": plain(settings.get("capacity", "")), "steps": settings["steps"],
-            "settings": as_json(settings)}
+    return {"preset": preset, **{name: short(value) for name, value in settings.items()}, "settings": as_json(settings)}
 
 
 def read_rows(out):
@@ -386,9 +423,8 @@ def read_rows(out):
     if not file.exists():
         return {}
     rows = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"), newline=""))
-    rows.fieldnames = ["units_off" if name == "dead_units" else name for name in rows.fieldnames or []]  # its old name
     if rows.fieldnames != COLUMNS:
-        raise ValueError(f"{file} has other columns than a sweep's: give another folder")
+        raise ValueError(f"{file} has other columns than a sweep's of this version: give another folder")
     return {row["run"]: row for row in rows}
 
 
@@ -403,53 +439,49 @@ def add_row(out, row):
 
 @figures.picture
 def draw(rows, out):
-    """PNGs of what the literature shows: scores by strength, if factors are known, and KL against reconstruction."""
+    """PNGs of what the literature shows: scores, if factors are known, and KL against reconstruction."""
     rows = [row for row in rows if not row["error"]]
-    kinds = [*dict.fromkeys(kind_of(row) for row in rows)]
+    by = next((name for name in (*AXES, *DEFAULTS) if name != "seed" and varies(rows, name)), "steps")
+    others = [name for name in ("preset", *DEFAULTS) if name not in (by, "seed") and varies(rows, name)]
+    named = [" ".join(f"{name} {row[name]}" for name in others if row[name]) for row in rows]
+    kinds = {kind: [row for row, its in zip(rows, named) if its == kind] for kind in dict.fromkeys(named)}
     scored = [name for name in NAMES if any(row[name] for row in rows)]
     if scored:
         figure = figures.Figure(figsize=(2.2 * len(scored) + 1, 3), layout="constrained")
         for axis, name in zip(figure.subplots(1, len(scored), squeeze=False)[0], scored):
-            by_strength(axis, name, rows, kinds)
+            scores(axis, name, by, kinds)
         finished(figure, out / "scores.png", kinds)
     if rows:
         figure = figures.Figure(figsize=(4.5, 3.2), layout="constrained")
         axis = figure.subplots()
         axis.set_xlabel("KL (nats)", fontsize=8)
         axis.set_ylabel("reconstruction loss (nats)", fontsize=8)
-        axis.set_title("what a nat of KL buys, a point a run, with its strength", fontsize=9)
-        for row in rows:
-            at = float(row["kl"]), float(row["reconstruction"])
-            axis.plot(*at, "o", ms=4, color=f"C{kinds.index(kind_of(row)) % 10}")
-            axis.annotate(named(row["strength"]), at, (3, 3), textcoords="offset points", fontsize=6)
+        axis.set_title(f"what a nat of KL buys, a point a run, with its {by}", fontsize=9)
+        for i, of_one_kind in enumerate(kinds.values()):
+            for row in of_one_kind:
+                at = float(row["kl"]), float(row["reconstruction"])
+                axis.plot(*at, "o", ms=4, color=f"C{i % 10}")
+                axis.annotate(row[by], at, (3, 3), textcoords="offset points", fontsize=6)
         finished(figure, out / "kl_reconstruction.png", kinds)
 
 
-def by_strength(axis, name, rows, kinds):
-    """A score as a distribution over seeds, of each kind of run, at each strength."""
-    strengths = [*dict.fromkeys(row["strength"] for row in rows)]
-    for i, kind in enumerate(kinds):
-        at = np.arange(len(strengths)) + .7 * ((i + .5) / len(kinds) - .5)
-        scores = [[float(row[name]) for row in rows if (kind_of(row), row["strength"]) == (kind, strength)]
-                  for strength in strengths]
-        axis.boxplot(scores, positions=at, widths=.6 / len(kinds), showfliers=False, manage_ticks=False,
+def varies(rows, name):
+    return len({row[name] for row in rows}) > 1
+
+
+def scores(axis, name, by, kinds):
+    """A score as a distribution over seeds, by the values of the setting `by`, and of each kind of run."""
+    values = [*dict.fromkeys(row[by] for rows in kinds.values() for row in rows)]
+    for i, rows in enumerate(kinds.values()):
+        at = np.arange(len(values)) + .7 * ((i + .5) / len(kinds) - .5)
+        found = [[float(row[name]) for row in rows if row[by] == value and row[name]] for value in values]
+        axis.boxplot(found, positions=at, widths=.6 / len(kinds), showfliers=False, manage_ticks=False,
                      medianprops={"color": f"C{i % 10}"})
-        for x, values in zip(at, scores):
-            axis.plot(np.full(len(values), x), values, ".", color=f"C{i % 10}", alpha=.6)
-    axis.set_xticks(range(len(strengths)), [named(strength) for strength in strengths])
+        for x, each in zip(at, found):
+            axis.plot(np.full(len(each), x), each, ".", color=f"C{i % 10}", alpha=.6)
+    axis.set_xticks(range(len(values)), values)
     axis.set_title(f"{NAMES[name]}, a point a seed", fontsize=9)
-    axis.set_xlabel("strength: β, or γ", fontsize=8)
-
-
-def kind_of(row):
-    """What a run's colour stands for."""
-    C = row["capacity"] and f"C = {named(row['capacity'])}"
-    return " ".join(filter(None, (row["preset"], row["objective"], C)))
-
-
-def named(schedule):
-    """A number as it is, a schedule by its last value."""
-    return f"… {schedule.rsplit(':', 1)[1]}" if ":" in schedule else schedule
+    axis.set_xlabel(by, fontsize=8)
 
 
 def finished(figure, path, kinds):

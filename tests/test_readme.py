@@ -60,8 +60,8 @@ def test_places_exist():
 def test_options_and_extras_exist(call, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples")
     monkeypatch.setenv("COLUMNS", "120")  # of a line of the help
-    commands = ("train_dsprites", "explore", "burgess2018", "sweep", "benchmark", "exercises", "pytorch", "tinybvae.data.__main__",
-                "chaos")
+    commands = ("train_dsprites", "explore", "burgess2018", "sweep", "benchmark", "exercises", "pytorch",
+                "tinybvae.data.__main__", "chaos")
     help_text = "".join(call(importlib.import_module(command).main, "--help")[1] for command in commands)
     text = "".join(READMES.values())
     options = set(re.findall(r"(--[a-z][\w-]*)", text)) - {"--help", "--nthreads"}  # Dask's

@@ -93,10 +93,11 @@ def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
     np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).integers(0, 2, (60, 16, 16), np.uint8),
              latents_classes=np.arange(60)[:, None] // 30)
     options = *SMALL, 200, "--data", tmp_path / "own.npz"
-    grid = ["--objectives", "beta", "--strengths", 2, "1e38", "--seeds", 3, *options, "--out", tmp_path / "a"]
+    grid = ["--beta", 2, "1e38", "--seed", 3, *options, "--out", tmp_path / "a"]
     process = start(*grid)
+    assert "2 runs, 400 steps in all: about 0.0 hours" in read_until(process, "steps in all")
     assert "http://" in read_until(process, "2 runs on")
-    line = read_until(process, "beta-2-seed3: step ")
+    line = read_until(process, "latents2-beta2-seed3: step ")
     step, address = re.search(r"step (\d+)/200 on (tcp://.*)", line).groups()
     port = int(address.rsplit(":", 1)[1])
     for child in psutil.Process(process.pid).children(recursive=True):
@@ -107,7 +108,7 @@ def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
     steps = [int(found) for found in re.findall(rf"step (\d+)/200 on (?!{address})", printed)]
     assert steps and min(steps) > int(step) and max(steps) == 200
     done = rows(tmp_path / "a")
-    good, bad = done["beta-2-seed3"], done["beta-1e+38-seed3"]
+    good, bad = done["latents2-beta2-seed3"], done["latents2-beta1e+38-seed3"]
     assert not good["error"] and "FloatingPointError: the gradient of" in bad["error"]
     assert float(good["sap"]) >= 0 and float(good["reconstruction"]) > 0 and good["worker"].startswith("tcp://")
     assert (tmp_path / "a/scores.png").exists() and (tmp_path / "a/kl_reconstruction.png").exists()
@@ -116,16 +117,16 @@ def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
     grid.remove("1e38")
     status, printed, _ = call(sweep.main, *grid)
     assert status == 0 and "1 of 1 runs were done before" in printed and rows(tmp_path / "a") == done
-    status, _, errors = call(sweep.main, *grid, "--eps", ".5")
-    assert status == 2 and "holds beta-2-seed3 with other settings" in errors
+    status, _, errors = call(sweep.main, *grid, "--batch-size", "5")
+    assert status == 2 and "holds latents2-beta2-seed3 with other settings" in errors
     (tmp_path / "a/results.csv").unlink()  # as if it had not been done
-    status, _, errors = call(sweep.main, *grid, "--learning-rate", ".5")
-    assert status == 2 and "holds beta-2-seed3 with other settings" in errors
+    status, _, errors = call(sweep.main, *grid, "--batch-size", "6")
+    assert status == 2 and "holds latents2-beta2-seed3 with other settings" in errors
 
 
 def test_a_local_sweep_is_closed_to_the_network(tmp_path, data, start):
     """Whoever reaches a scheduler or a worker runs code there: on one machine they listen on the loopback address."""
-    process = start("--seeds", 0, 1, *SMALL, 10 ** 6, *data, "--out", tmp_path / "a")
+    process = start("--seed", 0, 1, *SMALL, 10 ** 6, *data, "--out", tmp_path / "a")
     read_until(process, ": step ")  # then all of them are there
     parent = psutil.Process(process.pid)
     listening = [(each.pid, socket.laddr.ip) for each in [parent, *parent.children(recursive=True)]
@@ -176,33 +177,34 @@ def test_a_killed_client_of_a_cluster(tmp_path, call, data, cluster, start, no_p
     Another sweep, beside it, with a run of the same name, is another.
     """
     small = [*SMALL, 200, *data]
-    grid = ["--seeds", 1, 2, *small, "--scheduler", cluster.scheduler.address, "--out"]
+    grid = ["--seed", 1, 2, *small, "--scheduler", cluster.scheduler.address, "--out"]
     process = start(*grid, tmp_path / "a")
     first = read_until(process, ": done").split(":")[0]
-    other = {"seed1": "seed2", "seed2": "seed1"}[first]
+    seed = {"latents2-seed1": 2, "latents2-seed2": 1}[first]
+    other = f"latents2-seed{seed}"
     step = int(re.search(r"step (\d+)/200", read_until(process, f"{other}: step")).group(1))
     process.kill()
     done = rows(tmp_path / "a")
     assert done.keys() == {first} and tb.load(tmp_path / "a" / other / "checkpoint.h5").step >= step
 
     ours, = cluster.scheduler_info()["workers"]
-    again, beside = start(*grid, tmp_path / "a"), start("--seeds", other[4:], *grid[3:], tmp_path / "b", "--eps", ".1")
+    again, beside = start(*grid, tmp_path / "a"), start("--seed", seed, *grid[3:], tmp_path / "b", "--batch-size", 5)
     printed, status = read_all(again)
     assert status == 0 and "1 of 2 runs were done before" in printed, printed
     assert all(int(later) > step for later in re.findall(rf"{other}: step (\d+)/200", printed))
     assert rows(tmp_path / "a")[first] == done[first] and not rows(tmp_path / "a")[other]["error"]
     printed, status = read_all(beside)
     assert status == 0, printed
-    for out, *options in ("a",), ("b", "--eps", ".1"):
+    for out, *options in ("a",), ("b", "--batch-size", 5):
         assert rows(tmp_path / out)[other]["worker"] == ours
         assert (tmp_path / out / other / "checkpoint.h5").read_bytes() == alone(
-            call, tmp_path / f"{out} alone", "--seed", other[4:], *small, *options)
+            call, tmp_path / f"{out} alone", "--seed", seed, *small, *options)
 
 
 def test_workers_that_come_later(tmp_path, data, dask, start):
     """The first has another version: it is named, and trains nothing. What waits is for the second."""
     address = scheduler(dask, tmp_path)
-    process = start("--seeds", 0, 1, *SMALL, 20, *data, "--scheduler", address, "--out", tmp_path / "a")
+    process = start("--seed", 0, 1, *SMALL, 20, *data, "--scheduler", address, "--out", tmp_path / "a")
     read_until(process, "no worker is there")
     shutil.copytree(ROOT / "tinybvae", tmp_path / "other/tinybvae", ignore=shutil.ignore_patterns("__pycache__"))
     with open(tmp_path / "other/tinybvae/losses.py", "a") as file:
@@ -228,17 +230,35 @@ def grid_of(*options):
 
 
 def test_a_grid():
-    """C is the capacity objective's only; a strength is β or γ; what is not given is the preset's."""
-    runs = grid_of("--objectives", "capacity", "beta", "--strengths", 0, 30, "--capacities", 5, "0:0,9:20",
-                   "--seeds", 0, 1, "--steps", 7)
-    assert len(runs) == 2 * 2 * 2 + 2 * 2
-    assert runs["capacity-30-C0_0-9_20-seed1"] == ({"steps": 7, "objective": "capacity", "gamma": 30.0,
-                                                     "capacity": [[0, 0], [9, 20]], "seed": 1}, None)
-    assert runs["beta-0-seed0"] == ({"steps": 7, "objective": "beta", "beta": 0.0, "seed": 0}, None)
+    """The product of what has several values, without what an objective ignores."""
+    runs = grid_of("--objective", "capacity", "beta", "--gamma", 0, 30, "--capacity", 5, "0:0,9:20", "--beta", 4,
+                   "--latents", 5, 10, "--seed", 0, 1, "--steps", 7)
+    assert len(runs) == 2 * 2 * 2 * 2 + 2 * 2
+    assert runs["latents5-beta-beta4-seed0"] == (
+        {"latents": 5, "objective": "beta", "beta": 4, "seed": 0, "steps": 7}, None)
+    name, = [name for name in runs if re.fullmatch(r"latents10-capacity-gamma30-capacity0to20_\w{4}-seed1", name)]
+    assert runs[name] == ({"latents": 10, "objective": "capacity", "gamma": 30, "capacity": [[0, 0], [9, 20]],
+                           "seed": 1, "steps": 7}, None)
     assert grid_of() == {"seed0": ({"seed": 0}, None)}
-    assert grid_of("--presets", "sharp", "higgins2017", "--strengths", 2) == {
-        "sharp-2-seed0": ({"gamma": 2.0, "seed": 0}, "sharp"),
-        "higgins2017-2-seed0": ({"beta": 2.0, "seed": 0}, "higgins2017")}
+    assert grid_of("--preset", "sharp", "higgins2017", "--latents", 2) == {
+        f"{preset}-latents2-seed0": ({"latents": 2, "seed": 0}, preset) for preset in ("sharp", "higgins2017")}
+
+
+def test_an_objective_is_that_of_its_options():
+    runs = grid_of("--beta", 1, ".5", 16)
+    assert [*runs] == ["beta1-seed0", "beta0.5-seed0", "beta16-seed0"]
+    assert runs["beta0.5-seed0"] == ({"beta": .5, "objective": "beta", "seed": 0}, None)
+    assert {run["objective"] for run, _ in grid_of("--gamma", 1, "--beta", 2).values()} == {"beta", "capacity"}
+
+
+def test_names_stay_short_and_apart():
+    """Up to 100 characters; schedules that begin and end alike, and files of one name, have names of their own."""
+    schedules = [f"0:1,{step}:2,99:3" for step in range(1, 30)]
+    assert len(grid_of("--learning-rate", *schedules)) == 29
+    assert len(grid_of("--data", "a/b", "a:b", "a_b")) == 3
+    many = grid_of(*(value for name in ("learning-rate", "eps", "beta") for value in
+                     (f"--{name}", *schedules[:2])), "--data", "x" * 90, "y" * 90, "--seed", 0, 1)
+    assert len(many) == 2 ** 5 and max(map(len, many)) <= 100
 
 
 class Cluster:
@@ -361,9 +381,9 @@ def test_a_run_whose_workers_are_gone(tmp_path, on_the_way):
 def test_wrong_input(tmp_path, refusal, monkeypatch):
     monkeypatch.setattr(sweep, "PATIENCE", 1)
     (tmp_path / "notes.txt").write_text("mine")
-    for options, message in [(["--strengths", "-1"], "--strengths: must be a number of at least 0"),
-                             (["--seeds", "x"], "--seeds: must be"),
-                             (["--objectives", "beta", "--capacities", "5"], "--capacities belong to --objectives"),
+    for options, message in [(["--beta", "-1"], "--beta: must be a number of at least 0"),
+                             (["--seed", "x"], "--seed: must be"),
+                             (["--objective", "beta", "--capacity", "5"], "--capacity belongs to --objective"),
                              (["--out", tmp_path / "notes.txt"], "notes.txt is a file"),
                              (["--data", tmp_path / "none.npz", "--out", tmp_path / "a"], "none.npz: no such file"),
                              (["--batch-size", 10 ** 6, "--out", tmp_path / "a"], "at most the data set's 737280"),

@@ -93,15 +93,13 @@ def add_options(parser):
                         f"{', '.join(MAY_CHANGE)} may change")
 
 
-def add_settings(parser, without=()):
-    """Give an ArgumentParser an option for each setting that is not in `without`, absent unless given."""
+def add_settings(parser, **each):
+    """Give an ArgumentParser an option for each setting, absent unless given; `each` goes to all of them."""
     def add(name, kind, help="", **how):
-        if name in without:
-            return
         default = DEFAULTS[name]
         if default is not None:
             help += f" (default: {'the recipe, a schedule' if isinstance(default, list) else as_text(default)})"
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help.strip(), default=SUPPRESS, **how)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help.strip(), default=SUPPRESS, **how, **each)
 
     add("steps", positive_int)
     add("batch_size", positive_int)
