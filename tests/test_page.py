@@ -119,6 +119,26 @@ answer.on = all(".latent button").map(button => {
   return [button.dataset.start, find("sprite-shape").value];
 });
 
+// Shown twice, as in a notebook, which gives a page's text to an element and runs its scripts.
+const notebook = document.createElement("div");
+notebook.innerHTML = "<h1>mine</h1>" + PAGE + PAGE;
+document.body.append(notebook);
+for (const script of [...notebook.querySelectorAll("script:not([type])")]) {
+  const again = document.createElement("script");
+  again.textContent = script.textContent;
+  script.replaceWith(again);
+}
+const [mine, ...theirs] = notebook.querySelectorAll("h1"), copies = [...notebook.querySelectorAll(".tinybvae")];
+answer.sizes = [mine, ...theirs].map(title => getComputedStyle(title).fontSize);
+answer.copies = copies.map(copy => [...copy.querySelectorAll(".latent input")].map(input => input.value));
+move(copies[1].querySelector("#z2"), values()[2] < 0 ? 2.5 : -2.5);
+answer.second = copies.map(copy => [...copy.querySelectorAll(".latent input")].map(input => input.value));
+answer.colours = ["", "light", "dark"].map(theme => {
+  copies[0].dataset.theme = theme;
+  return getComputedStyle(copies[0]).backgroundColor;
+});
+notebook.remove();
+
 const phone = document.createElement("iframe");  // Chromium's own window is wider, even without a head
 phone.style.cssText = "width: 390px; height: 800px; border: 0";
 phone.srcdoc = PAGE;
@@ -210,7 +230,7 @@ def test_a_likelihood_that_the_page_does_not_know(tmp_path, no_films):
     model = tb.BetaVAE(2, image_shape=(16, 16, 1), likelihood=Bernoulli())
     tb.write_report(tb.Run(model, None, RNG), Own((16, 16, 1)), tmp_path, "command")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "a likelihood that the page does not know" in page and "<script" not in page
+    assert "a likelihood that the page does not know" in page and "application/json" not in page
 
 
 def test_layers_that_the_page_does_not_know(tmp_path, no_films):
@@ -226,7 +246,7 @@ def test_layers_that_the_page_does_not_know(tmp_path, no_films):
     model = tb.BetaVAE(2, image_shape=(16, 16, 1), architecture=architecture)
     tb.write_report(tb.Run(model, None, RNG), Own((16, 16, 1)), tmp_path, "command")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "layers that the page does not know" in page and "<script" not in page
+    assert "layers that the page does not know" in page and "application/json" not in page
 
 
 def test_a_model_that_is_too_large_for_a_page(tmp_path, monkeypatch):
@@ -234,7 +254,16 @@ def test_a_model_that_is_too_large_for_a_page(tmp_path, monkeypatch):
     model = tb.BetaVAE(2, image_shape=(16, 16, 1))
     tb.write_report(tb.Run(model, None, RNG), Own((16, 16, 1)), tmp_path, "command")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "weights are too many for a page: it stands still here" in page and "<script" not in page
+    assert "weights are too many for a page: it stands still here" in page and "application/json" not in page
+
+
+def test_in_a_notebook(answer):
+    """Two pages, each with its own sliders; what else is there keeps its looks. Light and dark on demand."""
+    mine, *theirs = answer["sizes"]
+    assert mine == "32px" and set(theirs) == {"27.2px"}
+    (first, second), (still, moved) = answer["copies"], answer["second"]
+    assert first == second == still and sum(a != b for a, b in zip(second, moved)) == 1
+    assert answer["colours"] == ["rgb(255, 255, 255)", "rgb(255, 255, 255)", "rgb(22, 24, 29)"]
 
 
 def test_no_sideways_scrolling_on_a_phone(answer):

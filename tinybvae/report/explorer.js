@@ -1,6 +1,7 @@
 // The page's explorer: encoder and decoder in the browser, to drag a latent and see what changes, or a sprite and see
 // which latents move. It reads what page.py wrote into the page, and loads nothing.
 
+(() => {  // a notebook may show several pages: nothing here has a name outside
 "use strict";
 
 // The network. Images are Float32Arrays, row by row, channels last; `shape` is [height, width, channels], or [units].
@@ -117,11 +118,12 @@ const PIXEL = {                                                      // of the d
   bernoulli: logit => 1 / (1 + Math.exp(-logit)),
   gaussian: mean => Math.min(Math.max(mean, 0), 1)};
 
-function explore(page) {
+function explore(root) {
+  const page = JSON.parse(root.querySelector("script[type='application/json']").textContent);
   const [encoder, decoder] = [page.encoder, page.decoder].map(
     layers => layers.map(layer => layer.packed ? unpack(layer) : layer));
   const [height, width, channels] = page.shape, D = page.order.length;
-  const find = id => document.getElementById(id);
+  const find = id => root.querySelector(`#${id}`);
 
   const encode = x => {
     const code = run(encoder, Float32Array.from(x), page.shape);
@@ -244,4 +246,8 @@ function normal() {                                                  // Box and 
   return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }
 
-explore(JSON.parse(document.getElementById("model").textContent));
+for (const root of document.querySelectorAll(".tinybvae:not(.alive):has(script[type='application/json'])")) {
+  root.classList.add("alive");
+  explore(root);
+}
+})();

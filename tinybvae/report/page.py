@@ -27,7 +27,8 @@ PIXELS = "bernoulli", "gaussian"  # and of likelihoods
 
 def page(run, measured, starts, factors, images, command):
     """The page's text, from a run, what `describe` measured, and the images (N, …) to start from, with their factors
-    (N, 5) if they are sprites of ours, else None. `images` is {name: bytes of a PNG}."""
+    (N, 5) if they are sprites of ours, else None. `images` is {name: bytes of a PNG}. The text may stand in a notebook
+    too, or several there."""
     latents = sorted(measured["latents"], key=lambda latent: -latent["kl"])
     sprites, weights = factors is not None, sum(p.size for p in run.model.parameters.values())
     model = _model(run.model, starts, factors, latents) if weights <= MOST else ""
@@ -39,6 +40,10 @@ def page(run, measured, starts, factors, images, command):
 <title>tinybvae: a run of {measured["step"]:,} steps</title>
 <style>
 {_file("style.css")}</style>
+<body style="margin: 0"><div class="tinybvae">
+<script>document.querySelectorAll(".tinybvae").forEach(page => {{
+  page.dataset.theme = new URLSearchParams(location.search).get("theme") ?? "";
+}})</script>
 <h1>A β-VAE after {measured["step"]:,} steps</h1>
 <p class="soft">{_headline(measured)}</p>
 
@@ -77,7 +82,8 @@ to 1, says nothing.</p>
 {_off(measured)}
 {_scores(measured, images)}
 {_made_by(command, measured["settings"])}
-{model and f'<script type="application/json" id="model">{model}</script>'}
+{model and f'<script type="application/json">{model}</script>'}
+</div>
 {model and f'<script>{_file("explorer.js")}</script>'}
 </html>
 """
@@ -107,9 +113,9 @@ def at_least(nats):
 def _controls():
     """Sliders for a sprite's true factors."""
     shapes = "".join(f'<option value="{n}">{name}' for n, name in enumerate(SHAPES))
-    rows = [f'<label for="sprite-shape">shape</label><select id="sprite-shape">{shapes}</select>']
+    rows = [f'<span>shape</span><select id="sprite-shape" aria-label="shape">{shapes}</select>']
     for name, values in zip(("scale", "orientation", "x", "y"), FACTOR_VALUES[1:]):
-        rows.append(f'<label for="sprite-{name}">{name}</label><input type="range" id="sprite-{name}" step="any" '
+        rows.append(f'<span>{name}</span><input type="range" id="sprite-{name}" aria-label="{name}" step="any" '
                     f'min="{values[0]}" max="{values[-1]}">')
     return f'<div id="controls">{"".join(rows)}</div>'
 
@@ -121,12 +127,12 @@ def _latent(latent, shape):
     on = "" if shape in (None, SHAPES[USUAL]) else (
         f' <button data-start="{SHAPES.index(shape)}">on a {shape}</button>')
     return f"""<div class="latent" id="latent{latent["z"]}">
-<label for="z{latent["z"]}"><b>{name}</b>
-<small>{explained}KL {latent["kl"]:.2f} · σ²&nbsp;{_unbroken(latent["variance"])}{on}</small></label>
+<div class="name"><b>{name}</b>
+<small>{explained}KL {latent["kl"]:.2f} · σ²&nbsp;{_unbroken(latent["variance"])}{on}</small></div>
 <div><canvas role="img" aria-label="the image as z{latent["z"]} goes from −3 to 3"></canvas>
 <div class="range"><div class="spread"></div></div>
 <input type="range" id="z{latent["z"]}" aria-label="{name}" min="-3" max="3" step=".05"></div>
-<output for="z{latent["z"]}" aria-live="off"></output></div>
+<output aria-live="off"></output></div>
 """
 
 
