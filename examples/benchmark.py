@@ -27,7 +27,7 @@ import tinybvae as tb
 from tinybvae.convolution import conv2d, conv2d_transpose, conv2d_weight
 from tinybvae.data.files import write_atomically
 from tinybvae.kernels.threads import BOARD, JOBS, set_num_threads
-from tinybvae.report.figures import Figure, bare, png
+from tinybvae.report.drawing import Figure, bare, saved
 from tinybvae.runs.commandline import Parser, path, positive_int, say, thread_count
 
 try:
@@ -309,7 +309,7 @@ def draw(results, threads, batches):
     panels[0].set_ylim(bottom=0)  # of all, since they share it: so once all curves are drawn
     panels[0].set_ylabel("images trained on in a second", fontsize=8)
     panels[0].legend(fontsize=7, frameon=False)
-    return png(figure)
+    return saved(figure)
 
 
 if __name__ == "__main__":

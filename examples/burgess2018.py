@@ -10,6 +10,7 @@ import tinybvae as tb
 from tinybvae.data.files import write_atomically
 from tinybvae.metrics import UNUSED, losses
 from tinybvae.report import figures
+from tinybvae.report.drawing import INK, Figure, bare, picture
 from tinybvae.runs.commandline import progress
 from tinybvae.runs.experiment import reproduce
 from tinybvae.runs.folder import trained
@@ -165,22 +166,22 @@ def opening(C, each):
     return [round(float(C[(kl >= .1).argmax()]), 2) if (kl >= .1).any() else None for kl in each]
 
 
-@figures.picture
+@picture
 def kl_by_capacity(C, each):
-    """PNG: the KL of each of FACTORS as C rises, and the four values that the paper shows pictures of."""
+    """The KL of each of FACTORS as C rises, and the four values that the paper shows pictures of."""
     opened = {name: at for name, at in zip(FACTORS, opening(C, each)) if at is not None}
-    figure = figures.Figure(figsize=(6, 3.2), layout="constrained")
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
     axis = figure.subplots()
     for name, kl in zip(FACTORS, each):
         axis.plot(C, kl, lw=1.2, label=name)
     for nats in SHOWN:
-        axis.axvline(nats, color=figures.INK, lw=.6, ls=":")
+        axis.axvline(nats, color=INK, lw=.6, ls=":")
     axis.set_title(f"what is worth its nats first: {', '.join(sorted(opened, key=opened.get))}", fontsize=9)
     axis.set_xlabel("capacity C (nats)", fontsize=8)
     axis.set_ylabel("KL of a factor (nats)", fontsize=8)
     axis.legend(fontsize=8, frameon=False)
-    figures.bare(axis)
-    return figures.png(figure)
+    bare(axis)
+    return figure
 
 
 # Section 5, controlled capacity increase: γ = 1000, C from 0 to 25 nats in 100,000 steps, on coloured dSprites.

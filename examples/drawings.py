@@ -3,47 +3,37 @@
 model.svg shows the two networks and where the chain rule branches, ellipses.svg why mixing two factors costs nats.
 """
 
-import io
 import math
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.patches import Ellipse, FancyArrowPatch, Polygon
 
 from tinybvae.data.files import write_atomically
-from tinybvae.report import figures
+from tinybvae.report.drawing import INK, Figure, bare, picture
 from tinybvae.runs.commandline import Parser, path, say
 
 SOFT, BACK = "#626873", "#2f6fde"  # of what matters less; of derivatives
 
 
-def svg(figure):
-    """The bytes of a Figure as SVG, the same each time."""
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "tinybvae"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
-
-
-@figures.picture
+@picture
 def model():
-    """SVG: from x through encoder and decoder to both terms of the loss; below, in blue, how derivatives come back."""
-    figure = figures.Figure(figsize=(9, 3.4))
+    """From x through encoder and decoder to both terms of the loss; below, in blue, how derivatives come back."""
+    figure = Figure(figsize=(9, 3.4))
     axis = figure.add_axes((0, 0, 1, 1), xlim=(0, 90), ylim=(0, 34))
     axis.set_axis_off()
 
     def text(x, y, words, **how):
-        axis.text(x, y, words, ha="center", va="center", **{"fontsize": 11, "color": figures.INK, **how})
+        axis.text(x, y, words, ha="center", va="center", **{"fontsize": 11, "color": INK, **how})
 
     def arrow(start, end, back=False, bend=0):
         axis.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, lw=1.2, shrinkA=2, shrinkB=2,
-                                       color=BACK if back else figures.INK, connectionstyle=f"arc3,rad={bend}"))
+                                       color=BACK if back else INK, connectionstyle=f"arc3,rad={bend}"))
 
     for left, right, high, low, name, layers in ((9, 25, 8, 4, "encoder", "4 convolutions,\n3 linear layers"),
                                                  (53, 69, 4, 8, "decoder", "3 linear layers,\n4 transposed")):
         axis.add_patch(Polygon([(left, 21 - high), (left, 21 + high), (right, 21 + low), (right, 21 - low)],
-                               facecolor="#eef1f6", edgecolor=figures.INK, lw=1))
+                               facecolor="#eef1f6", edgecolor=INK, lw=1))
         text((left + right) / 2, 22.5, name)
         text((left + right) / 2, 19.3, layers, fontsize=7, color=SOFT)
     text(4, 21, "x")
@@ -71,7 +61,7 @@ def model():
     text(45, 11.3, "dz and dz · ε σ / 2", color=BACK, fontsize=10)
     text(47.5, 7.5, "slope · μ and slope · (σ² − 1) / 2", color=BACK, fontsize=10)
     text(14, 9.3, "both ways add up:\nhere the chain rule branches", color=BACK, fontsize=9)
-    return svg(figure)
+    return figure
 
 
 def mixing(narrow=.01, wide=.1):
@@ -89,10 +79,10 @@ def mixing(narrow=.01, wide=.1):
     return [(*sigma, -sum(map(math.log, sigma))) for sigma in ((wide, narrow), mixed)]
 
 
-@figures.picture
+@picture
 def ellipses():
-    """SVG: the posterior of an upright and of a tilted code, and the upright q inside of it."""
-    figure, codes = figures.Figure(figsize=(7, 2.6), layout="constrained"), mixing()
+    """The posterior of an upright and of a tilted code, and the upright q inside of it."""
+    figure, codes = Figure(figsize=(7, 2.6), layout="constrained"), mixing()
     wide, narrow, _ = codes[0]
     for axis, title, angle, (first, second, nats) in zip(
             figure.subplots(1, 2), ("a latent for each factor", "both latents mix both factors"), (0, 45), codes):
@@ -103,9 +93,9 @@ def ellipses():
         axis.set(xlim=(-.115, .115), ylim=(-.09, .09), aspect="equal", xticks=(-.1, 0, .1), yticks=(-.05, 0, .05))
         axis.set_xlabel("one latent", fontsize=8)
         axis.set_ylabel("the other", fontsize=8)
-        figures.bare(axis)
+        bare(axis)
     axis.legend(fontsize=7, frameon=False, loc="lower right")
-    return svg(figure)
+    return figure
 
 
 def main():
@@ -115,7 +105,7 @@ def main():
     try:
         out.mkdir(parents=True, exist_ok=True)
         for draw in model, ellipses:
-            write_atomically(out / f"{draw.__name__}.svg", draw())
+            write_atomically(out / f"{draw.__name__}.svg", draw(format="svg"))
     except OSError as error:
         parser.error(str(error))
     say(f"see {out}")

@@ -30,7 +30,8 @@ import tinybvae as tb
 from tinybvae.data.files import write_atomically
 from tinybvae.kernels.threads import set_num_threads
 from tinybvae.metrics import NAMES
-from tinybvae.report import describe, figures
+from tinybvae.report import describe
+from tinybvae.report.drawing import Figure, bare, matplotlib, saved, styled
 from tinybvae.report.page import used
 from tinybvae.runs.checkpoint import before, newest_of
 from tinybvae.runs.commandline import Parser, as_text, path, progress, say, thread_count
@@ -437,7 +438,7 @@ def add_row(out, row):
     write_atomically(out / "results.csv", text.getvalue().encode())
 
 
-@figures.picture
+@styled
 def draw(rows, out):
     """PNGs of what the literature shows: scores, if factors are known, and KL against reconstruction."""
     rows = [row for row in rows if not row["error"]]
@@ -447,12 +448,12 @@ def draw(rows, out):
     kinds = {kind: [row for row, its in zip(rows, named) if its == kind] for kind in dict.fromkeys(named)}
     scored = [name for name in NAMES if any(row[name] for row in rows)]
     if scored:
-        figure = figures.Figure(figsize=(2.2 * len(scored) + 1, 3), layout="constrained")
+        figure = Figure(figsize=(2.2 * len(scored) + 1, 3), layout="constrained")
         for axis, name in zip(figure.subplots(1, len(scored), squeeze=False)[0], scored):
             scores(axis, name, by, kinds)
         finished(figure, out / "scores.png", kinds)
     if rows:
-        figure = figures.Figure(figsize=(4.5, 3.2), layout="constrained")
+        figure = Figure(figsize=(4.5, 3.2), layout="constrained")
         axis = figure.subplots()
         axis.set_xlabel("KL (nats)", fontsize=8)
         axis.set_ylabel("reconstruction loss (nats)", fontsize=8)
@@ -487,12 +488,12 @@ def scores(axis, name, by, kinds):
 def finished(figure, path, kinds):
     """Write a figure, with a legend of its colours."""
     for axis in figure.axes:
-        figures.bare(axis)
+        bare(axis)
     if len(kinds) > 1:
-        line = figures.matplotlib.lines.Line2D
+        line = matplotlib.lines.Line2D
         figure.legend([line([], [], color=f"C{i % 10}", marker="o", ms=4, ls="") for i in range(len(kinds))], kinds,
                       loc="outside lower center", fontsize=7, frameon=False)
-    write_atomically(path, figures.png(figure))
+    write_atomically(path, saved(figure))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tinybvae import metrics
 from tinybvae.data.files import write_atomically
 from tinybvae.metrics.projections import independent_components, principal_components, random_rotation, whitened
 from tinybvae.report import figures
+from tinybvae.report.drawing import Figure, bare, picture
 from tinybvae.runs.experiment import reproduce
 from tinybvae.runs.folder import trained
 
@@ -56,10 +57,10 @@ def independent_is_not_disentangled(out, quick):
     return found
 
 
-@figures.picture
+@picture
 def bars(found):
-    """PNG: how much two components have to do with each other, and what the scores say of them."""
-    figure = figures.Figure(figsize=(8, 2.8), layout="constrained")
+    """How much two components have to do with each other, and what the scores say of them."""
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
     between, scored = figure.subplots(1, 2, width_ratios=(1, 3))
     for i, (name, row) in enumerate(found.items()):
         nats, *scores = row.values()
@@ -76,8 +77,8 @@ def bars(found):
 def finished(figure, title):
     figure.suptitle(title, fontsize=9)
     for axis in figure.axes:
-        figures.bare(axis)
-    return figures.png(figure)
+        bare(axis)
+    return figure
 
 
 # Why the axes?
@@ -172,10 +173,10 @@ def why_the_axes(out, quick):
             f"degrees off, z{best[0]} and z{best[1]} of the trained model": round(degrees_off(x, y), 1)}
 
 
-@figures.picture
+@picture
 def loss_by_angle(losses, square):
-    """PNG: by how much the loss is higher the more the axes are turned; and the KL to a prior that is not round."""
-    figure = figures.Figure(figsize=(8, 2.8), layout="constrained")
+    """By how much the loss is higher the more the axes are turned; and the KL to a prior that is not round."""
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
     normal, other = figure.subplots(1, 2, width_ratios=(3, 2))
     for name, nats in losses.items():
         normal.plot(ANGLES, nats, "o-", ms=3, lw=1, label=name)
@@ -222,10 +223,10 @@ def few_labels(out, quick):
     return found
 
 
-@figures.picture
+@picture
 def errors_by_labels(found):
-    """PNG: error by number of labels, a panel for each learner."""
-    figure = figures.Figure(figsize=(7, 2.8), layout="constrained")
+    """Error by number of labels, a panel for each learner."""
+    figure = Figure(figsize=(7, 2.8), layout="constrained")
     for axis, learner in zip(figure.subplots(1, 2, sharey=True), (one_latent, all_latents)):
         for name, errors in found.items():
             who, code = name.split(", ", 1)

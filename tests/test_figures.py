@@ -1,5 +1,7 @@
 """The pictures show what they say, drawn from a decoder whose images are its latents."""
 
+from types import SimpleNamespace
+
 import imageio.v3 as imageio
 import matplotlib
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import tinybvae as tb
-from tinybvae.report import figures
+from tinybvae.report import diagrams, figures
+from tinybvae.report.drawing import lay, saved
 
 MEAN = np.array([.5, -1., 2.])
 
@@ -15,7 +18,7 @@ MEAN = np.array([.5, -1., 2.])
 class Mirror:
     """Three latents, seen in images of 4×30 pixels: latent d is the logit of columns 10·d to 10·d + 9."""
 
-    likelihood = tb.bernoulli
+    likelihood, latents = tb.bernoulli, 3
 
     def encode(self, images):
         mean = np.log(images[:, 0, ::10, 0] / (1 - images[:, 0, ::10, 0]))
@@ -59,10 +62,9 @@ def test_gif_labels_stand_above_the_latents():
 
 @pytest.fixture
 def mosaics(monkeypatch):
-    """What is handed to `_mosaic`, (axis, pictures, row labels, column labels), while `png` draws nothing."""
+    """What is handed to `lay`, (axis, pictures, row labels, column labels)."""
     seen = []
-    monkeypatch.setattr(figures, "_mosaic", lambda *arguments: seen.append(arguments))
-    monkeypatch.setattr(figures, "png", lambda figure: None)
+    monkeypatch.setattr(figures, "lay", lambda *arguments: seen.append(arguments))
     return seen
 
 
@@ -80,11 +82,10 @@ def test_traversals_may_each_start_elsewhere(mosaics):
     np.testing.assert_allclose(np.array(pictures)[:, 0, 0, ::10, 0], sigmoid([[0, 1, -3], [-3, 4, 5]]))
 
 
-def test_means_by_orientation(monkeypatch):
-    seen = []
-    monkeypatch.setattr(figures, "png", lambda figure: seen.extend(figure.axes))
+def test_means_by_orientation():
     means = np.arange(7 * 3 * 40.).reshape(7, 3, 40)
-    figures.by_orientation(means, [5, 2, 0, 1, 3, 6], [f"z{d} $name\nnats" for d in (5, 2, 0, 1, 3, 6)])
+    order = [5, 2, 0, 1, 3, 6]
+    seen = figures.by_orientation(means, order, [f"z{d} $name\nnats" for d in order], format=None).axes
     assert [axis.get_title() for axis in seen[:6]] == [f"z{d} $name" for d in (5, 2, 0, 1, 3, 6)]
     assert [axis.get_visible() for axis in seen] == [True] * 6 + [False] * 4
     for axis, d in zip(seen, (5, 2)):
@@ -101,11 +102,58 @@ def test_reconstructions_stand_right_of_their_images_and_left_of_samples(mosaics
 
     means, z = np.random.default_rng(0).standard_normal((2, 10, 3))
     images = sigmoid(Mirror().decode(means))
-    figures.reconstructions(Dim(), images, z)
+    figures.reconstructions(Dim(), images, z, format=None)
     assert [axis.get_title() for axis, _ in mosaics] == ["images", "reconstructions", "samples from the prior"]
     for (_, pictures), wanted in zip(mosaics, (images, sigmoid(Mirror().decode(means) - 1),
                                                sigmoid(Mirror().decode(z) - 1))):
         np.testing.assert_allclose(pictures, wanted.reshape(2, 5, 4, 30, 1))
+
+
+def test_any_number_of_images_and_the_prior_by_default(mosaics):
+    figures.reconstructions(Mirror(), sigmoid(Mirror().decode(np.zeros((7, 3)))))
+    (_, images), _, (_, samples) = mosaics
+    assert images.shape == samples.shape == (2, 5, 4, 30, 1) and (images[1, 2:] == 1).all()
+
+
+def test_a_grid_of_decodings(mosaics):
+    """One latent to the right, another down, the third as it is."""
+    figures.decodings(Mirror(), across=2, down=0, mean=MEAN, pictures=3)
+    (_, pictures, rows, columns), = mosaics
+    assert rows == columns == ["-3.0", "+0.0", "+3.0"]
+    np.testing.assert_allclose(pictures[0, 2, 0, ::10, 0], sigmoid([-3, -1, 3]))
+    np.testing.assert_allclose(pictures[2, 1, 0, ::10, 0], sigmoid([3, -1, 0]))
+
+
+def test_from_one_image_to_another(mosaics):
+    start, end = sigmoid(Mirror().decode(np.array([[-1., 0, 2], [3, 0, -2]])))
+    figures.interpolation(Mirror(), start, end, pictures=5)
+    (_, (codes, pixels), _, _), = mosaics
+    np.testing.assert_allclose(codes[:, 0, ::10, 0], sigmoid(np.linspace([-1, 0, 2], [3, 0, -2], 5)))
+    np.testing.assert_allclose(pixels, np.linspace(start, end, 5))
+
+
+def test_formats():
+    """Bytes of each, the same again; or a Figure."""
+    for form, start in ("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"):
+        one, again = (figures.traversals(Mirror(), MEAN, format=form) for _ in range(2))
+        assert one == again and one.startswith(start)
+    assert isinstance(figures.decodings(Mirror(), format=None), Figure)
+    with pytest.raises(ValueError, match="xyz"):
+        figures.traversals(Mirror(), MEAN, format="xyz")
+
+
+def test_curves_of_a_run():
+    """Without more than the run: latents by their last KL."""
+    run = tb.Run(model := tb.BetaVAE(3, image_shape=(16, 16, 1)), tb.Adam(model.parameters))
+    with pytest.raises(ValueError, match="no history"):
+        tb.figures.curves(run)
+    data = tb.Images.of(np.random.default_rng(0).integers(0, 2, (30, 16, 16)))
+    tb.train(run, data, tb.beta_objective(), 11, 8, quiet=True)
+    last = dict(zip(run.history_columns, run.history[-1]))
+    _, kl, off, _ = tb.figures.curves(run, format=None).axes
+    order = sorted(range(3), key=lambda d: -last[f"kl_z{d}"])
+    assert [text.get_text()[:2] for text in kl.texts] == [f"z{d}" for d in order if last[f"kl_z{d}"] >= .05]
+    assert [line.get_label() for line in off.lines] == [*model.relus]
 
 
 def test_factors_go_from_their_first_class_to_their_last(mosaics):
@@ -124,21 +172,21 @@ def test_mosaic_lays_rows_and_columns():
     pictures = np.zeros((2, 3, 8, 8, 1))
     pictures[1, 2] = 1
     figure = Figure(figsize=(3, 2), layout="constrained")
-    figures._mosaic(figure.subplots(), pictures, ["a", "b"])
-    image = imageio.imread(figures.png(figure))[..., 0]
+    lay(figure.subplots(), pictures, ["a", "b"])
+    image = imageio.imread(saved(figure))[..., 0]
     dark = np.argwhere(image < 10)
     (top, left), (bottom, right) = dark.min(axis=0), dark.max(axis=0)
     assert image[top + 5, left + 5] < 10 and image[top + 5, right - 5] < 10
     assert image[bottom - 5, left + 5] < 10 and image[bottom - 5, right - 5] > 245
 
 
-def test_codes_show_each_latent_in_a_row(monkeypatch):
+def test_codes_show_each_latent_in_a_row():
     """Places as in the image, x to the right and y down; curves with their factor's values; a traversal."""
-    monkeypatch.setattr(figures, "png", lambda figure: figure)
     rng = np.random.default_rng(0)
     places, means = rng.standard_normal((2, 5, 4)), 5 * rng.standard_normal((2, 3, 6))
     strips = [figures.traverse(Mirror(), MEAN, z, np.linspace(-3, 3, 7)) for z in (2, 0)]
-    figure = figures.codes(["z2", "z0"], places, strips, [("scale", np.arange(6), means, ("a", "b", "c"))], "$title")
+    figure = figures.codes(["z2", "z0"], places, strips, [("scale", np.arange(6), means, ("a", "b", "c"))], "$title",
+                           format=None)
     heat, curve, strip = figure.axes[3:6]
     np.testing.assert_array_equal(heat.images[0].get_array(), places[1].T)
     assert heat.images[0].get_clim() == (-3, 3) and heat.get_yticklabels()[0].get_text() == "z0"
@@ -149,7 +197,7 @@ def test_codes_show_each_latent_in_a_row(monkeypatch):
     assert figure.axes[1].get_title() == "mean by scale" and len(strip.images) == 1
     assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["a", "b", "c"]
     assert figure.get_suptitle() == "$title"
-    figure = figures.codes(["z2"], places[:1], strips[:1])
+    figure = figures.codes(["z2"], places[:1], strips[:1], format=None)
     assert len(figure.axes) == 3 and not figure.get_suptitle()  # a heat map, a traversal, and the colours' bar
 
 
@@ -157,20 +205,19 @@ COLUMNS = ["step", "total", "reconstruction", "kl", "capacity", "kl_z0", "kl_z1"
            "new_encoder"]
 
 
-@pytest.fixture
-def axes(monkeypatch):
+def axes(history, columns=COLUMNS, order=(1, 0), labels=("z1\n2 nats",), units=(("encoder.conv1", 32),)):
     """What `curves` draws: four axes."""
-    monkeypatch.setattr(figures, "png", lambda figure: figure.axes)
-    return lambda history: figures.curves(history, COLUMNS, [1, 0], ["z1\n2 nats"], {"encoder.conv1": 32})
+    run = SimpleNamespace(history=history, history_columns=columns)
+    return figures.curves(run, order, labels, dict(units), format=None).axes
 
 
 @pytest.mark.parametrize("capacity, lines", [(0.0, 1), (np.nan, 0)])
-def test_curves_show_a_capacity_if_there_is_one(axes, capacity, lines):
+def test_curves_show_a_capacity_if_there_is_one(capacity, lines):
     row = [9., 8., 3., capacity, 1., 2., 2, 8, 5., 0]
     assert len(axes([[0, *row], [10, *row]])[1].lines) == lines
 
 
-def test_a_tower_of_kl_is_cut_and_says_so(axes):
+def test_a_tower_of_kl_is_cut_and_says_so():
     """Where a nat is cheap, the KL rises far above where it ends."""
     _, kl, _, _ = axes([[step, 9., 8., nats, 10., nats - 1, 1., 2, 8, price, 0]
                         for step, nats, price in ((0, 2, 9.), (1, 43, .05), (2, 5, 20.), (3, 10, 2.))])
@@ -178,17 +225,16 @@ def test_a_tower_of_kl_is_cut_and_says_so(axes):
     assert "up to 43 nats,\nat a price of 0.05" in {text.get_text() for text in kl.texts}
 
 
-def test_many_latents_leave_room_for_their_curves(monkeypatch):
-    monkeypatch.setattr(figures, "png", lambda figure: figure.axes)
+def test_many_latents_leave_room_for_their_curves():
     D, columns = 40, ["step", "total", "reconstruction", "kl", "capacity", *(f"kl_z{d}" for d in range(40)), "off_a",
                    "price", "new_encoder"]
     history = [[step, 9., 8., D, np.nan, *np.ones(D), 0, 1., 0] for step in (0, 10)]
-    kl = figures.curves(history, columns, range(D), [f"z{d}" for d in range(D)], {"a": 32})[1]
+    kl = axes(history, columns, range(D), [f"z{d}" for d in range(D)], {"a": 32})[1]
     assert [text.get_text() for text in kl.texts][-2:] == ["z15", "and 24 more"]
     assert all(text.xy[1] < kl.get_ylim()[1] for text in kl.texts)
 
 
-def test_curves_stack_the_latents_and_count_units(axes):
+def test_curves_stack_the_latents_and_count_units():
     _, kl, off, _ = axes([[0, 9., 8., 3., 0., 1., 2., 2, 8, 5., 0], [10, 9., 8., 5., 0., 1., 4., 2, 16, 5., 0]])
     lower, upper = (area.get_paths()[0].vertices for area in kl.collections)
     assert lower[:, 1].max() == 4 and upper[:, 1].max() == 5  # z1, and z0 above it
@@ -196,7 +242,7 @@ def test_curves_stack_the_latents_and_count_units(axes):
     np.testing.assert_array_equal(off.lines[0].get_ydata(), [25, 50])
 
 
-def test_curves_show_the_price_and_where_a_new_encoder_was_drawn(axes):
+def test_curves_show_the_price_and_where_a_new_encoder_was_drawn():
     rows = [[step, 9., 8., 3., 0., 1., 2., 2, 8, -step, float(step >= 20)] for step in (0, 10, 20, 30)]
     *_, off, price = axes(rows)
     np.testing.assert_array_equal(price.lines[0].get_ydata(), [0, -10, -20, -30])
@@ -204,16 +250,16 @@ def test_curves_show_the_price_and_where_a_new_encoder_was_drawn(axes):
     assert len(axes(rows[:2])[-1].lines) == len(axes(rows[2:])[-1].lines) == 1
 
 
-def test_an_older_run_has_no_price(axes):
+def test_an_older_run_has_no_price():
     rows = [[step, 9., 8., 3., 0., 1., 2., 2, 8, np.nan, 0.] for step in (0, 10)]
     assert len(axes(rows)) == 3
 
 
-def test_long_curves_are_means_over_several_rows(axes):
+def test_long_curves_are_means_over_several_rows():
     rows = np.arange(10_000)
     history = np.stack([10 * rows, *10 * [rows % 2]], axis=1)
     line = axes(history.tolist())[0].lines[0]
-    assert figures.POINTS <= len(line.get_xdata()) <= 2 * figures.POINTS
+    assert diagrams.POINTS <= len(line.get_xdata()) <= 2 * diagrams.POINTS
     np.testing.assert_allclose(line.get_ydata(), .5)
 
 
@@ -222,10 +268,9 @@ def test_a_factors_name_is_no_formula():
     name, rows = r"$\frac{$", [[step, 9., 8. + 900 * step, 3., 0., 1., 2., 2, 8, 5., 0] for step in (0, 1)]
     figures.traversals(Mirror(), MEAN, [1], [name])
     figures.traversal_gif(Mirror(), MEAN, [1], [name])
-    figures.curves(rows, COLUMNS, [1, 0], [name], {"encoder.conv1": 32})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "png", lambda figure: figure.axes)
-        loss, *_ = figures.curves(rows, COLUMNS, [1, 0], [name], {"encoder.conv1": 32})
+    loss, *_ = axes(rows, labels=[name])
+    assert saved(loss.figure)
+    loss, *_ = axes(rows, labels=[name])
     assert all(tick.label1.get_parse_math() for tick in loss.yaxis.get_major_ticks())
 
 

@@ -10,7 +10,7 @@ from tinybvae.losses import (bernoulli, bernoulli_nll, beta_objective, capacity_
                              sigmoid)
 from tinybvae.optimizers import Adagrad, Adam
 from tinybvae.runs import Run, load, load_model, save, train
-from tinybvae.report import write_report
+from tinybvae.report import figures, write_report
 
 __all__ = [
     "DSprites", "Images", "load_data", "render",
@@ -20,5 +20,5 @@ __all__ = [
     "Adagrad", "Adam",
     "Run", "load", "load_model", "save",
     "train", "write_report",
-    "convolution", "gradcheck", "metrics",
+    "convolution", "figures", "gradcheck", "metrics",
 ]

@@ -55,8 +55,7 @@ def write_report(run, data, folder, command=None, encoded=None):
     makers = {
         "history.csv": lambda: _history_csv(run),
         "metrics.json": lambda: as_json(measured, indent=1).encode(),
-        "loss.png": lambda: figures.curves(run.history, run.history_columns, order, labels[:used(latents)], units,
-                                           measured["least"]),
+        "loss.png": lambda: figures.curves(run, order, labels[:used(latents)], units, measured["least"]),
         "scores.png": lambda: figures.scores(run.scores),
         "reconstructions.png": lambda: figures.reconstructions(model, data.images(some), z),
         "traversals.png": lambda: figures.traversals(model, means[order], order, labels),

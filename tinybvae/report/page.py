@@ -211,7 +211,8 @@ def _scores(measured, images):
 def latest(scores):
     """(name, title, value) of the last of each score in rows of a run's `scores`: ours first, then others by name."""
     last = {name: value for row in scores for name, value in row.items() if isinstance(value, Real) and name != "step"}
-    return [(name, metrics.NAMES.get(name, name), last[name]) for name in sorted(last, key=[*metrics.NAMES, *last].index)]
+    order = sorted(last, key=[*metrics.NAMES, *last].index)
+    return [(name, metrics.NAMES.get(name, name), last[name]) for name in order]
 
 
 def used(latents):
