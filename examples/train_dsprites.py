@@ -9,8 +9,9 @@ from pathlib import Path
 import tinybvae as tb
 from tinybvae.kernels.threads import set_num_threads
 from tinybvae.report import describe, summary
+from tinybvae.report.film import Film
 from tinybvae.runs.checkpoint import before
-from tinybvae.runs.commandline import Parser, say
+from tinybvae.runs.commandline import Parser, positive_int, say
 from tinybvae.runs.folder import opened, score_if_due
 from tinybvae.runs.settings import add_options, command, given_settings, objective_of, option
 
@@ -21,6 +22,8 @@ def main():
                     "--capacity 0:0,100000:25 is the paper's annealing. With another objective, gamma or "
                     "capacity than the recipe's, the other defaults are those of --preset burgess2018.")
     add_options(parser)
+    parser.add_argument("--film", type=positive_int, metavar="STEPS", help="steps between two frames of film.gif, in "
+                        "which the latents' traversals grow (default: no film)")
     options = parser.parse_args()
     set_num_threads(options.threads)
     with ExitStack() as stack:
@@ -53,11 +56,19 @@ def train(run, data, options, parser):
             measured.update(describe(run, data, encoded))
             say(f"step {run.step}: {error}; the next report tries again")
 
+    film = Film(out, options.film, data) if options.film else None
+
+    def watch(run):
+        try:
+            film(run)
+        except OSError as error:
+            say(f"step {run.step}: no frame of the film ({error})")
+
     # 2. Training.
     start = time.perf_counter()
     try:
         tb.train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
-                 settings["checkpoint_every"], save_and_report)
+                 settings["checkpoint_every"], save_and_report, watch=film and watch)
     except KeyboardInterrupt:
         if not measured:  # the interrupt came before there was anything to save
             raise
@@ -67,6 +78,8 @@ def train(run, data, options, parser):
                        f"with --learning-rate at another rate\n")
 
     # 3. What it found.
+    if film:
+        film.write(run)
     say(f"\n{summary(measured)}\n"
         f"{(time.perf_counter() - start) / 60:.1f} minutes; see {out / 'report.html'}")
     if stopped:

@@ -24,12 +24,12 @@ ALSO = (0, 5, 4, 10, 20), (2, 4, 0, 22, 10)  # classes of sprites that the page 
 
 
 @small_is_zero
-def write_report(run, data, folder, command=None, encoded=None):
+def write_report(run, data, folder, command=None, encoded=None, start=None):
     """Write report.html, pictures, curves and numbers into `folder`, which is made if it is not there.
 
     Each file is replaced whole, and the same run gives the same bytes. Without a history there are no curves. `command`
-    is shown as what made the run; without it, the training command if the run's settings are those of one. Returns
-    what `describe` found.
+    is shown as what made the run; without it, the training command if the run's settings are those of one. Traversals
+    start from the image with the index `start`; without it, as `describe` says. Returns what `describe` found.
     Raises ValueError for images of other than 1 channel or 3, and OSError if some files could not be drawn or written,
     whatever the reason, once all others are there.
     """
@@ -39,10 +39,10 @@ def write_report(run, data, folder, command=None, encoded=None):
         command = settings.command(run.settings)
     figures.require_gray_or_rgb(model.image_shape[2])
     classes, encoded_means, _ = encoded = encoded or metrics.encode_samples(model, data)
-    measured = describe(run, data, encoded)
-    latents, begun = measured["latents"], starts(data)
+    measured = describe(run, data, encoded, start)
+    latents, begun = measured["latents"], starts(data) if start is None else np.array([start])
     # (D, D): a row for each latent, the means at the image that its traversal starts from.
-    means = model.encode(data.images(begun))[0][[_start(latent) for latent in latents]]
+    means = model.encode(data.images(begun))[0][[_start(latent) if start is None else 0 for latent in latents]]
     memory.release()  # most of what training needed: pictures need memory of other sizes
     order = [latent["z"] for latent in sorted(latents, key=lambda latent: -latent["kl"])]
     labels = [f"z{d} {latents[d]['name']}\n{latents[d]['kl']:.2f} nats" for d in order]
@@ -50,7 +50,7 @@ def write_report(run, data, folder, command=None, encoded=None):
     some, z = rng.integers(len(data), size=20), rng.standard_normal((20, model.latents))
     shown, factors = np.array([*begun, *some[:4]]), None
     if isinstance(data, DSprites) and model.image_shape == data.image_shape:
-        shown = np.array([*begun, *(nearest(data, classes) for classes in ALSO)])
+        shown = np.array([*starts(data), *(nearest(data, classes) for classes in ALSO), *begun[:start is not None]])
         factors = data.values(shown) - (1, 0, 0, 0, 0)
     makers = {
         "history.csv": lambda: _history_csv(run),
@@ -63,8 +63,8 @@ def write_report(run, data, folder, command=None, encoded=None):
         **{f"z{d}.gif": lambda d=d: figures.traversal_gif(model, means[d], [d]) for d in range(model.latents)},
         "orientation.png": lambda: figures.by_orientation(by_orientation(encoded_means, classes),
                                                           order[:used(latents) or 1], labels),
-        "report.html": lambda: page(run, measured, data.images(shown), factors, files,
-                                    command).encode(errors="replace"),
+        "report.html": lambda: page(run, measured, data.images(shown), factors, files, command,
+                                    None if start is None else shown.tolist().index(start)).encode(errors="replace"),
     }
     if not run.history:
         del makers["loss.png"]
@@ -88,23 +88,25 @@ def write_report(run, data, folder, command=None, encoded=None):
 
 
 @small_is_zero
-def describe(run, data, encoded=None):
+def describe(run, data, encoded=None, start=None):
     """What metrics.json holds: {"latents": [{"z": 0, …}, …], …}.
 
-    For each latent: what `seen` says; its posterior mean and variance at the image that its traversal starts from; its
-    KL in nats, the mean over sampled images. Raises FloatingPointError if a latent is not finite.
+    For each latent: what `seen` says; its posterior mean and variance at the image that its traversal starts from,
+    which is that with the index `start`, or else, of dSprites, one of the shape on which the latent does most; its KL
+    in nats, the mean over sampled images. Raises FloatingPointError if a latent is not finite.
     """
     classes, means, logvars = encoded or metrics.encode_samples(run.model, data)
     names, _ = metrics.factors_of(data)
     kl, _, _ = gaussian_kl(means, logvars)
-    mean, logvar = run.model.encode(data.images(starts(data)))
+    mean, logvar = run.model.encode(data.images(starts(data) if start is None else [start]))
     if not (np.isfinite(kl).all() and np.isfinite(np.exp(logvar)).all()):
         raise FloatingPointError(f"the latents are not finite at step {run.step}: try a lower learning rate")
     shares = metrics.known_shares(means, classes)
     latents = [{"z": d, "name": name, "factor": factor, "explained": explained,
-                "shape": None if shape is None else SHAPES[shape], "mean": float(mean[shape or 0, d]),
-                "variance": float(np.exp(logvar[shape or 0, d])), "kl": float(kl[d])}
-               for d, (name, factor, explained, shape) in enumerate(seen(data, means, classes, kl))]
+                "shape": None if shape is None else SHAPES[shape], "mean": float(mean[n, d]),
+                "variance": float(np.exp(logvar[n, d])), "kl": float(kl[d])}
+               for d, (name, factor, explained, shape) in enumerate(seen(data, means, classes, kl))
+               for n in [shape or 0 if start is None else 0]]
     told = ~np.isnan(shares).all(axis=0)  # for which factors it can be told what latents know
     losses = metrics.losses(run.model, data, 2000)
     return {

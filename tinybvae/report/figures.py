@@ -143,13 +143,18 @@ def _film(pictures, values, label):
         frame[-3:-1, max(0, place - 1):place + 2] = 1
     frames = frames.repeat(2, axis=1).repeat(2, axis=2)
     if label is not None:
-        above = _text(label, frames.shape[2])[..., None]
+        above = caption(label, frames.shape[2])[..., None]
         frames = np.concatenate([np.broadcast_to(above, (len(frames), *above.shape[:2], colours)), frames], axis=1)
-    frames = (np.round(frames * (GRAYS - 1)) * (255 / (GRAYS - 1))).astype(np.uint8)
-    return frames if colours == 3 else frames[..., 0]
+    return shades(frames)
 
 
-def _text(label, width):
+def shades(pictures):
+    """Pictures (…, channels) in few shades, as integers, for small files; without the last axis if they are gray."""
+    pictures = (np.round(pictures * (GRAYS - 1)) * (255 / (GRAYS - 1))).astype(np.uint8)
+    return pictures if pictures.shape[-1] == 3 else pictures[..., 0]
+
+
+def caption(label, width):
     """White on black, in the middle of a strip (LABEL, width) of numbers from 0 to 1."""
     figure = Figure(figsize=(width / 100, LABEL / 100), dpi=100, facecolor="black")
     label = "\n".join("\n".join(textwrap.wrap(line, max(9, width // 6))) for line in label.split("\n"))

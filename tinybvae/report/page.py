@@ -25,13 +25,14 @@ KINDS = "Linear", "Conv2d", "ConvTranspose2d", "ReLU", "Tanh", "Reshape"  # of l
 PIXELS = "bernoulli", "gaussian"  # and of likelihoods
 
 
-def page(run, measured, starts, factors, images, command):
+def page(run, measured, starts, factors, images, command, start=None):
     """The page's text, from a run, what `describe` measured, and the images (N, …) to start from, with their factors
-    (N, 5) if they are sprites of ours, else None. `images` is {name: bytes of a PNG}. The text may stand in a notebook
-    too, or several there."""
+    (N, 5) if they are sprites of ours, else None. `images` is {name: bytes of a PNG}. `start`: from which of the images
+    all traversals start. The text may stand in a notebook too, or several there."""
     latents = sorted(measured["latents"], key=lambda latent: -latent["kl"])
     sprites, weights = factors is not None, sum(p.size for p in run.model.parameters.values())
-    model = _model(run.model, starts, factors, latents) if weights <= MOST else ""
+    first = start if start is not None else USUAL if sprites else 0
+    model = _model(run.model, starts, factors, latents, first) if weights <= MOST else ""
     unknown = "layers that" if _kind(run.model.likelihood) in PIXELS else "a likelihood that"
     still = (f"This model's {weights:,} weights are too many for a page" if weights > MOST else
              f"This model has {unknown} the page does not know")
@@ -49,7 +50,7 @@ def page(run, measured, starts, factors, images, command):
 
 <h2>Drag a latent{", or the sprite" * sprites}</h2>
 <p>Each strip shows what one latent does, from −3 to 3, the others held{
-    ", at first on the shape on which it does most" * sprites}. Its slider redraws the decoded image. {
+    ", at first on the shape on which it does most" * (sprites and start is None)}. Its slider redraws the decoded image. {
     "Drag the sprite in the other image, or turn it, and the encoder moves the sliders: which latents know of it?"
     if sprites else "Choose another image, and the encoder moves the sliders."} The bar above a slider is what the encoder says:
 the latent's mean, and a standard deviation to both sides. A narrow bar is precise; one as wide as the prior, from −1
@@ -70,7 +71,7 @@ to 1, says nothing.</p>
 <button id="prior">a random draw from the prior</button><button id="reset">reset</button></div>
 </div>
 <div>
-{"".join(_latent(latent, latent["shape"] if sprites else None) for latent in latents)}</div>
+{"".join(_latent(latent, latent["shape"] if sprites and start is None else None) for latent in latents)}</div>
 </div>
 <p class="soft">{_legend(measured)}</p>
 
@@ -231,7 +232,7 @@ def _made_by(command, settings):
 
 # The model, for explorer.js.
 
-def _model(model, starts, factors, latents):
+def _model(model, starts, factors, latents, first):
     """The model as JSON, or "" if explorer.js does not know all of its layers, or its likelihood."""
     layers = [_layer(layer) for network in (model.encoder, model.decoder) for layer in network.layers.values()]
     likelihood = _kind(model.likelihood)
@@ -241,7 +242,7 @@ def _model(model, starts, factors, latents):
     return as_json({
         "shape": model.image_shape, "likelihood": likelihood, "encoder": encoder, "decoder": decoder,
         "order": [each["z"] for each in latents],
-        "first": 0 if factors is None else USUAL,
+        "first": first,
         "starts": [_base64(np.round(255 * image).astype(np.uint8)) for image in starts],
         "factors": None if factors is None else factors.tolist(),
         "sprite": {"outlines": [outline.tolist() for outline in OUTLINES], "size": SIZE, "grid": GRID}})

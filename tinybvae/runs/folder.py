@@ -18,7 +18,7 @@ from tinybvae.runs.training import train
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FILES = ("history.csv", "metrics.json", "loss.png", "reconstructions.png", "traversals.png", "traversals.gif",
-         "orientation.png", "scores.png", "report.html")  # of a report, besides z0.gif …
+         "orientation.png", "scores.png", "film.gif", "report.html")  # of a report, besides z0.gif …
 
 
 @contextmanager

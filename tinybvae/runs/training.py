@@ -15,10 +15,11 @@ from tinybvae.training import updates
 BAR = "|{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"  # with the losses, 80 columns
 
 
-def train(run, data, objective, steps, batch_size=64, checkpoint_every=1000, checkpoint=None, quiet=False):
+def train(run, data, objective, steps, batch_size=64, checkpoint_every=1000, checkpoint=None, quiet=False, watch=None):
     """Train until `steps` updates are done, calling checkpoint(run) every `checkpoint_every` steps and at the end.
 
-    Arguments are as for `training.updates`; with `quiet` nothing is shown. A signal of ENDING, such as Ctrl-C or a
+    Arguments are as for `training.updates`; watch(run) is called before the first step and after each; with `quiet`
+    nothing is shown. A signal of ENDING, such as Ctrl-C or a
     notebook's stop button, ends the loop after the step in hand and a last checkpoint, and raises KeyboardInterrupt
     unless all steps are done; a second one of AT_ONCE acts at once.
 
@@ -45,12 +46,16 @@ def train(run, data, objective, steps, batch_size=64, checkpoint_every=1000, che
         images, noise = compiled(run, data, objective, tell)
         line = "nothing left to do" if run.step >= steps else "stopped before a step"
         with progress(quiet, total=steps, initial=run.step, bar_format=BAR) as bar:
+            if watch:
+                watch(run)
             first, seconds, start = run.step, 0.0, time.perf_counter()  # of training, without checkpoints
             for images, noise, losses in () if interrupted else updates(run, data, objective, steps, batch_size):
                 seconds += time.perf_counter() - start
                 line = said(losses, objective, run.step - 1, (run.step - first) * batch_size / seconds)
                 bar.set_postfix_str(line, refresh=False)
                 bar.update()
+                if watch:
+                    watch(run)
                 if run.step % checkpoint_every == 0 and run.step < steps and not interrupted:
                     report_and_checkpoint()
                 if interrupted:
