@@ -100,7 +100,8 @@ def ellipses():
 
 def main():
     parser = Parser(description=__doc__)
-    parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/drawings", help="(default %(default)s)")
+    parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/drawings",
+                        help="for what it writes (default: %(default)s)")
     out = Path(parser.parse_args().out)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -419,7 +419,8 @@ def main():
     parser.add_argument("number", type=int, nargs="?", choices=range(1, len(EXERCISES) + 1), metavar="N",
                         help=f"the exercise to begin, or to check, 1 to {len(EXERCISES)} (default: list them)")
     parser.add_argument("--hint", action="store_true", help="how one might begin")
-    parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/exercises", help="(default %(default)s)")
+    parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/exercises",
+                        help="for what it writes (default: %(default)s)")
     options = parser.parse_args()
     folder = Path(options.out)
     if options.number is None:

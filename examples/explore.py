@@ -20,7 +20,8 @@ def main():
     parser.add_argument("--start", metavar="SHAPE,SCALE,ORIENTATION,X,Y", help="classes of the sprite that traversals "
                         "start from, as 2,4,0,22,10; of other data, the number of an image (default: for each latent, "
                         "a sprite of the shape on which it does most)")
-    parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/explore", help="(default %(default)s)")
+    parser.add_argument("--out", type=path, metavar="FOLDER", default="runs/explore",
+                        help="for what it writes (default: %(default)s)")
     options = parser.parse_args()
     out = Path(options.out)
     try:

@@ -37,8 +37,8 @@ from tinybvae.runs.checkpoint import before, newest_of
 from tinybvae.runs.commandline import Parser, as_text, path, progress, say, thread_count
 from tinybvae.runs.folder import new_run, opened, require_batch, score_if_due
 from tinybvae.runs.locks import locked
-from tinybvae.runs.settings import (CHOICES, DEFAULTS, OBJECTIVES, PRESETS, add_settings, as_json, configure,
-                                    given_settings, objective_of, with_later)
+from tinybvae.runs.settings import (CHOICES, DEFAULTS, OBJECTIVES, PRESETS, PRESETS_HELP, add_settings, as_json,
+                                    configure, given_settings, objective_of, with_later)
 
 try:
     import cloudpickle
@@ -92,9 +92,10 @@ def main():
 
 
 def add_grid(parser):
-    parser.add_argument("--preset", nargs="+", choices=PRESETS, help="published settings, or sharp")
+    parser.add_argument("--preset", nargs="+", choices=PRESETS, help=PRESETS_HELP)
     add_settings(parser, nargs="+")
-    parser.add_argument("--out", type=path, default="runs/sweep", metavar="FOLDER", help="(default: %(default)s)")
+    parser.add_argument("--out", type=path, default="runs/sweep", metavar="FOLDER",
+                        help="for the results (default: %(default)s)")
     parser.add_argument("--threads", type=thread_count, default=1, help="of a run (default: 1, which wastes the least)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a cluster that is there, such as tcp://host:8786; "
                         "without it, this machine: as many workers as its cores have room for")

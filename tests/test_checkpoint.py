@@ -316,7 +316,8 @@ def test_likelihoods_come_back(tmp_path):
     own = Own()
     tb.save(small_run(likelihood=own), path)
     for read in tb.load, tb.load_model:
-        with pytest.raises(ValueError, match=r"a.h5: its likelihood is own Own .\"by\": 1.: load it with tb.load.*likelihood="):
+        with pytest.raises(ValueError, match=r"a.h5: its likelihood is own Own .\"by\": 1.: load it with tb.load.*, "
+                                             "likelihood="):
             read(path)
         for wrong, text in (Own(.5), r"own Own .\"by\": 0.5."), (tb.bernoulli, "bernoulli"), (Own, "a class"):
             with pytest.raises(ValueError, match=f"a.h5: its likelihood is own Own .\\\"by\\\": 1., not {text}"):

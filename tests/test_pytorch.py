@@ -1,4 +1,4 @@
-"""examples/pytorch.py: PyTorch computes what our model does, and what published checkpoints hold comes over as it is."""
+"""examples/pytorch.py: PyTorch computes what our model does, and ours what the models of published checkpoints do."""
 
 import importlib.util
 import pickle

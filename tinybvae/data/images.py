@@ -40,7 +40,7 @@ with h5py.File(sys.argv[1], "r", locking=False) as file:
 
 
 class Sequence:
-    """What a data set is to Python: data[0] is an image, data[:9] and data[[3, 5]] are several, a loop sees them all."""
+    """What data are to Python: data[0] is an image, data[:9] and data[[3, 5]] are several, a loop sees them all."""
 
     def __getitem__(self, index):
         if np.ndim(index) == 0 and not isinstance(index, slice):
@@ -133,7 +133,8 @@ class Images(Sequence):
 
     def __repr__(self):
         factors = ", ".join(f"{name} ({size})" for name, size in zip(self.factor_names, self.factor_sizes))
-        return f"Images of {self.path or 'arrays'}: {len(self):,} of shape {self.image_shape}, factors {factors or 'unknown'}"
+        return (f"Images of {self.path or 'arrays'}: {len(self):,} of shape {self.image_shape}, "
+                f"factors {factors or 'unknown'}")
 
     def __len__(self):
         return self._count

@@ -30,7 +30,8 @@ class Film:
         frame = np.pad(np.concatenate(rows), ((LABEL, 0), (0, 0), (0, 0)))
         frame[:LABEL] = caption(f"step {run.step:,}", frame.shape[1])[..., None]
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / f"{run.step:09}.png", imageio.imwrite("<bytes>", shades(frame), extension=".png"))
+        write_atomically(self.folder / f"{run.step:09}.png",
+                         imageio.imwrite("<bytes>", shades(frame), extension=".png"))
 
     def write(self, run):
         """Put the frames up to this run's step into film.gif, beside their folder."""

@@ -182,8 +182,8 @@ def reinstate(path):
 def load(path, architecture=None, likelihood=None):
     """The run in a checkpoint file. If the model's architecture or likelihood is not one of ours, it must be given.
 
-    `architecture` is a function, or the name of one of ours. Raises ValueError if the file is missing, damaged or not a checkpoint, or if what is given makes other layers, or is
-    another likelihood, than the file's.
+    `architecture` is a function, or the name of one of ours. Raises ValueError if the file is missing, damaged or not a
+    checkpoint, or if what is given makes other layers, or is another likelihood, than the file's.
     """
     with _open(path) as file:
         model = _read_model(file, path, architecture, likelihood)

@@ -72,10 +72,13 @@ def _begin(out, form, lock):
 
 def _do(part, out, quick, numbers):
     """Do a part, and add what it found to numbers.json."""
-    say(f"\n{part.__name__}: {(part.__doc__ or '').partition(chr(10))[0]}")
+    say(f"\n{part.__name__}" + f": {(part.__doc__ or '').partition(chr(10))[0]}" * (not quick))
     start = time.perf_counter()
     numbers[part.__name__] = part(out, quick)
     write_atomically(out / "numbers.json", as_json(numbers, indent=1, ensure_ascii=False).encode())
-    for key, value in numbers[part.__name__].items():
-        say(f"  {key}: {as_json(value, ensure_ascii=False)}")
+    if quick:
+        say("  it works; what it found after a few steps means nothing")
+    else:
+        for key, value in numbers[part.__name__].items():
+            say(f"  {key}: {as_json(value, ensure_ascii=False)}")
     say(f"  {(time.perf_counter() - start) / 60:.1f} minutes")

@@ -78,12 +78,17 @@ LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0, "likeliho
 MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
 
 
+PRESETS_HELP = (
+    "sharp: the recipe with a longer last phase, for sharper pictures; miyosuda and burgess2018: gamma |KL - C| and "
+    "convolutions, as published, C rising to 20 and 25 nats; higgins2017: beta = 4, fully connected, Adagrad. Steps "
+    "and batch size are ours where a paper names none. Options override a preset (default: the recipe, which "
+    "--objective, --gamma, --capacity, --width, --architecture, --likelihood or --optimizer switch off)")
+
+
 def add_options(parser):
     """Give an ArgumentParser an option for each setting, absent unless given; --preset, --out, --threads, --resume."""
     add_settings(parser)
-    parser.add_argument("--preset", choices=PRESETS, help="sharp: the recipe for 100,000 steps; the others: published "
-                        "settings (steps and batch size are ours where a paper names none). Other "
-                        "options override them")
+    parser.add_argument("--preset", choices=PRESETS, help=PRESETS_HELP)
     parser.add_argument("--out", type=path, default="runs/dsprites", metavar="FOLDER",
                         help="for the results (default: %(default)s)")
     parser.add_argument("--threads", type=thread_count, default=thread_count(), help="the result does not depend on it "
@@ -96,36 +101,39 @@ def add_options(parser):
 def add_settings(parser, **each):
     """Give an ArgumentParser an option for each setting, absent unless given; `each` goes to all of them."""
     def add(name, kind, help="", **how):
-        default = DEFAULTS[name]
-        if default is not None:
-            help += f" (default: {'the recipe, a schedule' if isinstance(default, list) else as_text(default)})"
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help.strip(), default=SUPPRESS, **how, **each)
+        default, plain = DEFAULTS[name], {**BURGESS2018, **COMMON}[name]
+        said = "the recipe's schedule" if isinstance(default, list) else as_text(default)
+        if default != plain:
+            said += f"; if the recipe is off, {as_text(plain).removesuffix('.0')}"
+        help += f" (default: {said})" * (default is not None)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help.strip(), default=SUPPRESS,
+                            **how, **each)
 
-    add("steps", positive_int)
-    add("batch_size", positive_int)
-    add("learning_rate", schedule)
+    add("steps", positive_int, "updates of the weights, a batch each")
+    add("batch_size", positive_int, "images in a batch")
+    add("learning_rate", schedule, "the optimizer's")
     add("eps", schedule, "the optimizer's: what it adds to the root of the squared gradients' mean")
     add("architecture", str, "the two networks: convolutions (Burgess et al.), or fully connected (Higgins et al.)",
         choices=ARCHITECTURES)
-    add("latents", positive_int)
+    add("latents", positive_int, "numbers in the code of an image")
     add("likelihood", likelihood, "p(x|z): bernoulli, for black and white; gaussian:SIGMA, such as gaussian:0.1, for "
         "grays and colours", metavar="{bernoulli,gaussian:SIGMA}")
     add("optimizer", str, "Adam (Burgess et al.), or Adagrad (Higgins et al.)", choices=OPTIMIZERS)
     add("seed", whole, "of the weights, the images' order and the noise")
     add("start", str, "he: normal weights (He et al.), biases 0; uniform: both within 1/sqrt(fan_in)", choices=STARTS)
-    add("negative_slope", slope, "of the ReLUs, below 0")
+    add("negative_slope", slope, "of the ReLUs, where their input is below 0")
     add("new_encoder", whole, "the step before which most units, of the decoder too, are drawn anew; 0: none",
         metavar="STEP")
     add("objective", str, "capacity: gamma |KL - C| (Burgess et al.); beta: beta KL (Higgins et al.)",
         choices=OBJECTIVES)
-    add("gamma", schedule_or_0)
-    add("capacity", schedule_or_0, "C, in nats")
-    add("width", schedule_or_0, "in nats, of the rounded corner of gamma |KL - C|")
-    add("beta", schedule_or_0)
+    add("gamma", schedule_or_0, "how strongly the KL is held near C")
+    add("capacity", schedule_or_0, "C, in nats: how much the code may say of an image")
+    add("width", schedule_or_0, "in nats: how far the corner of gamma |KL - C| is rounded")
+    add("beta", schedule_or_0, "with --objective beta, the weight of the KL: 1 makes a plain VAE")
     add("data", path, "a .npz or .hdf5 of images, DeepMind's dsprites or your own (tinybvae/data/images.py says how "
-        "they are stored); without it, dSprites are rendered on demand")
+        "they are stored; default: dSprites, rendered on demand)")
     add("checkpoint_every", positive_int, "steps between two checkpoints", metavar="STEPS")
-    add("evaluate_every", positive_int, "checkpoints between two evaluations; the last one is always evaluated",
+    add("evaluate_every", positive_int, "checkpoints between two evaluations (default: only the last one)",
         metavar="CHECKPOINTS")
 
 
