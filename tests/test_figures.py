@@ -1,5 +1,6 @@
 """The pictures show what they say, drawn from a decoder whose images are its latents."""
 
+import base64
 from types import SimpleNamespace
 
 import imageio.v3 as imageio
@@ -137,6 +138,10 @@ def test_formats():
     for form, start in ("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"):
         one, again = (figures.traversals(Mirror(), MEAN, format=form) for _ in range(2))
         assert one == again and one.startswith(start)
+        (kind, shown), (_, text) = one._repr_mimebundle_().items()
+        assert kind.split("/")[1].startswith(form) and text == repr(one) and len(text) < 80
+        assert shown == one.decode() if form == "svg" else base64.b64decode(shown) == one
+    assert "image/gif" in figures.traversal_gif(Mirror(), MEAN, [1])._repr_mimebundle_()
     assert isinstance(figures.decodings(Mirror(), format=None), Figure)
     with pytest.raises(ValueError, match="xyz"):
         figures.traversals(Mirror(), MEAN, format="xyz")

@@ -3,6 +3,7 @@
 Pictures are what a likelihood shows, (height, width, channels), black 0 to white 1.
 """
 
+import base64
 import functools
 import gc
 import io
@@ -29,6 +30,23 @@ PLAIN = {"parse_math": False}  # of a factor's name, which may have dollar signs
 INK = "#222222"
 
 
+class Picture(bytes):
+    """The bytes of a picture's file. A notebook shows the picture; at a prompt it says what it is."""
+
+    KINDS = {b"\x89PNG": "image/png", b"GIF8": "image/gif", b"<?xml": "image/svg+xml", b"%PDF": "application/pdf"}
+
+    @property
+    def kind(self):
+        return next((kind for start, kind in self.KINDS.items() if self.startswith(start)), "another format")
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        content = self.decode() if self.kind == "image/svg+xml" else base64.b64encode(self).decode()
+        return {self.kind: content, "text/plain": repr(self)}
+
+    def __repr__(self):
+        return f"a picture of {len(self):,} bytes, {self.kind}: write them into a file"
+
+
 def styled(function):
     """A decorator: the function draws in matplotlib's default style, and the user's own style stays as it was."""
     return alone(style.context("default", after_reset=True)(function))
@@ -36,7 +54,7 @@ def styled(function):
 
 def picture(function):
     """A decorator: the function, which returns a Figure, takes `format`, too: "png", "svg", "pdf" or another of
-    matplotlib's, to return the bytes of such a file, or None for the Figure itself."""
+    matplotlib's, to return a `Picture`, or None for the Figure itself."""
     @styled
     @functools.wraps(function)
     def drawn(*given, format="png", **named):
@@ -46,7 +64,7 @@ def picture(function):
 
 
 def saved(figure, format="png"):
-    """The bytes of a Figure in a file of this format: the same each time. Raises ValueError for an unknown format."""
+    """A Figure as a `Picture` in this format: the same each time. Raises ValueError for an unknown format."""
     buffer = io.BytesIO()
     dated = {"svg": "Date", "pdf": "CreationDate", "ps": "CreationDate"}
     with matplotlib.rc_context({"svg.hashsalt": "tinybvae"}):
@@ -54,7 +72,7 @@ def saved(figure, format="png"):
                        metadata={dated[format]: None} if format in dated else None)
     figure.clear()
     gc.collect(1)  # a figure's parts refer to each other: else megabytes wait until Python looks through old objects
-    return buffer.getvalue()
+    return Picture(buffer.getvalue())
 
 
 def bare(axis, **ticks):

@@ -1,7 +1,8 @@
 """What a model draws: reconstructions, samples, traversals. Each function returns a file's bytes, or a Figure.
 
-`format` is "png", "svg", "pdf" or another of matplotlib's, or None for matplotlib's Figure. D latents; `order` lists
-latents, most informative first. Pictures are what a likelihood shows, black 0 to white 1.
+`format` is "png", "svg", "pdf" or another of matplotlib's, or None for matplotlib's Figure. The bytes are a `Picture`,
+which a notebook shows. D latents; `order` lists latents, most informative first. Pictures are what a likelihood shows,
+black 0 to white 1.
 """
 
 import textwrap
@@ -12,8 +13,8 @@ import numpy as np
 
 from tinybvae.data.sprites import SIZE
 from tinybvae.report.diagrams import COLUMNS, REACH, by_orientation, codes, curves, scores
-from tinybvae.report.drawing import (INK, PLAIN, Figure, FigureCanvasAgg, bare, lay, matplotlib, picture,
-                                     require_gray_or_rgb, saved, styled, title_of)
+from tinybvae.report.drawing import (INK, PLAIN, Figure, FigureCanvasAgg, Picture, lay, picture, require_gray_or_rgb,
+                                     styled, title_of)
 
 FRAMES = 25   # of a GIF, one way
 GIF_MS = 80   # milliseconds a frame
@@ -127,7 +128,7 @@ def traversal_gif(model, means, latents, labels=()):
     films += [np.zeros_like(films[0])] * (-len(films) % min(COLUMNS, len(films)))
     rows = [np.concatenate(films[i:i + COLUMNS], axis=2) for i in range(0, len(films), COLUMNS)]
     film = list(np.concatenate(rows, axis=1))
-    return imageio.imwrite("<bytes>", film + film[-2:0:-1], extension=".gif", duration=GIF_MS, loop=0)
+    return Picture(imageio.imwrite("<bytes>", film + film[-2:0:-1], extension=".gif", duration=GIF_MS, loop=0))
 
 
 def _film(pictures, values, label):
