@@ -4,12 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numba
 import pytest
 
 import tinybvae
+
+try:
+    import pty
+except ImportError:  # on Windows
+    pty = None
 
 MULTIPLY = "import numpy as np, tinybvae; print(tinybvae.kernels.matmul(*np.ones((2, 3, 3), np.float32)))"
 
@@ -39,7 +45,8 @@ def folder(tmp_path):
 
 def test_kernels_are_kept_until_they_change_or_are_damaged(folder):
     gemm, cache = folder / "tinybvae/kernels/gemm.py", folder / "cache"
-    assert multiply(folder, NUMBA_CACHE_DIR=str(cache))[0].count("3.") == 9
+    output, complaints = multiply(folder, NUMBA_CACHE_DIR=str(cache))
+    assert output.count("3.") == 9 and not complaints
     kept = sorted([*cache.rglob("*.nbi"), *cache.rglob("*.nbc")])
     for i, file in enumerate(kept):
         data = bytearray(file.read_bytes())
@@ -67,3 +74,26 @@ def test_no_room_to_keep_more(folder):
     full = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); {MULTIPLY}"
     output, complaints = run(full, folder, PYTHONPATH=str(folder), NUMBA_CACHE_DIR=str(folder / "cache"))
     assert output.count("3.") == 9 and "cannot be kept" in complaints
+
+
+def test_a_first_call_says_that_it_compiles(folder):
+    """In a terminal, once; not where programs read what is said (above), and not if all is there."""
+    if pty is None:
+        pytest.skip("no pseudo-terminals")
+
+    def seen(code):
+        here, there = pty.openpty()
+        process = subprocess.Popen([sys.executable, "-B", "-c", code], stderr=there, stdout=subprocess.DEVNULL,
+                                   env={**os.environ, "PYTHONPATH": str(folder),
+                                        "NUMBA_CACHE_DIR": str(folder / "cache")})
+        os.close(there)
+        text = b""
+        with suppress(OSError):  # the other end is closed
+            while part := os.read(here, 1000):
+                text += part
+        os.close(here)
+        assert process.wait() == 0, text
+        return text.decode()
+
+    both = f"{MULTIPLY}; print(tinybvae.kernels.matmul(*np.ones((2, 3, 3))))"
+    assert seen(both).count("compiling, once") == 1 and not seen(both)

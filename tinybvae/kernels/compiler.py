@@ -11,6 +11,7 @@ import pkgutil
 import sys
 import warnings
 import zlib
+from contextlib import suppress
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
@@ -21,6 +22,9 @@ from numba.core.serialize import dumps
 ARITHMETIC = {"error_model": "numpy", "fastmath": {"contract"}}  # a product may be added to before it is rounded
 PARTS = zlib.crc32(b"".join(pkgutil.get_data(__package__, name)
                             for name in ("compiler.py", "fusion.py", "gemm.py", "im2col.py", "threads.py")))
+
+
+_announced = False
 
 
 class _Sealed(CompileResultCacheImpl):
@@ -44,7 +48,10 @@ class _Cache(FunctionCache):
 
     def load_overload(self, *what):
         try:
-            return super().load_overload(*what)
+            found = super().load_overload(*what)
+            if found is None:
+                announce()
+            return found
         except Exception as error:  # a torn pickle raises all kinds
             _warn(f"kernels were kept in {self.cache_path}, but cannot be read ({_text(error)}): compiling them again")
         try:
@@ -59,6 +66,16 @@ class _Cache(FunctionCache):
             self.disable()
             _warn(f"compiled kernels cannot be kept in {self.cache_path} ({_text(error)}): the next process "
                   f"compiles its own")
+
+
+def announce(said=False):
+    """Say in a terminal or a notebook, once, that kernels are being compiled, unless it is `said`: it takes a while."""
+    global _announced
+    notebook = type(sys.stdout).__module__.startswith("ipykernel")
+    with suppress(ValueError):  # stderr is closed
+        if not said and not _announced and (notebook or getattr(sys.stderr, "isatty", bool)()):
+            print("compiling, once: up to half a minute...", file=sys.stdout if notebook else sys.stderr, flush=True)
+    _announced = True
 
 
 def _text(error):

@@ -7,6 +7,7 @@ import numpy as np
 
 from tinybvae.kernels import memory
 from tinybvae.kernels.arrays import integers
+from tinybvae.kernels.compiler import announce
 from tinybvae.runs.checkpoint import Run, capacity_at
 from tinybvae.runs.commandline import progress, say
 from tinybvae.runs.signals import interruptible
@@ -84,6 +85,7 @@ def _require(run, data, objective):
 def compiled(run, data, objective, tell=say):
     """Compile all kernels now, by a small step of a copy, not in the first step. Returns its images and noise."""
     tell("compiling... ", end="")
+    announce(said=True)
     start = time.perf_counter()
     images, noise, _ = next(updates(copy.deepcopy(run), data, objective, run.step + 1, batch_size=2))
     memory.release()
