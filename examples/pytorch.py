@@ -5,8 +5,9 @@ other way, it reads such weights, or a checkpoint of two well known collections 
 YannDubs/disentangling-vae and 1Konny/Beta-VAE. Needs PyTorch: pip install ".[torch]".
 """
 
+import importlib.util
 import io
-import pickle
+import keyword
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 
 import tinybvae as tb
 from tinybvae.data.files import write_atomically
+from tinybvae.runs.checkpoint import FORMAT
 from tinybvae.runs.commandline import Parser, path, say
 from tinybvae.runs.settings import likelihood_of, likelihood_text
 from tinybvae.vae import ARCHITECTURES
@@ -79,6 +81,9 @@ def main():
             raise ValueError('this needs PyTorch: pip install ".[torch]"')
         if target.suffix not in (".pt", ".h5"):
             raise ValueError(f"{target}: give a name that ends in .pt, for PyTorch, or in .h5, for tinybvae")
+        if target.suffix == ".pt" and not importable(target.stem):
+            raise ValueError(f"{target}: the module beside it could not be imported as {target.stem}, or hides another: "
+                             "give a name such as model.pt")
         files = [target, target.with_suffix(".py")] if target.suffix == ".pt" else [target]
         for file in files:
             if file.exists():
@@ -90,6 +95,11 @@ def main():
     except (ValueError, OSError) as error:
         parser.error(str(error))
     say(f"see {' and '.join(map(str, files))}")
+
+
+def importable(name):
+    """Whether a new module of this name can be imported, and hides none that is there."""
+    return name.isidentifier() and not keyword.iskeyword(name) and importlib.util.find_spec(name) is None
 
 
 # Where the two layouts differ: PyTorch's images have their channels first.
@@ -204,14 +214,16 @@ def from_pytorch(source):
 
 def read(source):
     """What a file of PyTorch's holds, without running any code that it may contain."""
+    if source.is_file() and source.read_bytes().startswith(FORMAT.encode()):
+        raise ValueError(f"{source} is a checkpoint of tinybvae's already: for PyTorch, give a name that ends in .pt")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files from before version 1.6
             content = torch.load(source, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"{source}: no such file") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{source}: PyTorch finds no weights in it: {str(error).partition(chr(10))[0]}") from error
+    except Exception as error:  # an unpickler raises anything for files that are none of its own
+        raise ValueError(f"{source}: PyTorch finds no weights in it, or more than weights") from error
     if not isinstance(content, dict):
         raise ValueError(f"{source}: it holds a {type(content).__name__}, not weights by name")
     return content

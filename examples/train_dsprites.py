@@ -11,7 +11,7 @@ from tinybvae.kernels.threads import set_num_threads
 from tinybvae.report import describe, summary
 from tinybvae.report.film import Film
 from tinybvae.runs.checkpoint import before
-from tinybvae.runs.commandline import Parser, positive_int, say
+from tinybvae.runs.commandline import Parser, say
 from tinybvae.runs.folder import opened, score_if_due
 from tinybvae.runs.settings import add_options, command, given_settings, objective_of, option
 
@@ -22,8 +22,6 @@ def main():
                     "--capacity 0:0,100000:25 is the paper's annealing. The recipe is made for dSprites, and its parts "
                     "for each other; examples/README.md explains it. A run begins by printing all its settings.")
     add_options(parser)
-    parser.add_argument("--film", type=positive_int, metavar="STEPS", help="steps between two frames of film.gif, in "
-                        "which the latents' traversals grow (default: no film)")
     options = parser.parse_args()
     set_num_threads(options.threads)
     with ExitStack() as stack:
@@ -56,7 +54,7 @@ def train(run, data, options, parser):
             measured.update(describe(run, data, encoded))
             say(f"step {run.step}: {error}; the next report tries again")
 
-    film = Film(out, options.film, data) if options.film else None
+    film = Film(out, settings["film"], data) if settings["film"] else None
 
     def watch(run):
         try:

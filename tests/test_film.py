@@ -44,10 +44,10 @@ def test_frames_are_the_models(tmp_path):
 
 def test_a_run_that_is_resumed(tmp_path, call, no_pictures):
     np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).integers(0, 2, (30, 16, 16), np.uint8))
-    options = ["--latents", 2, "--batch-size", 4, "--data", tmp_path / "own.npz", "--film", 5, "--threads", 1]
-    assert call(train, *options, "--steps", 12, "--out", tmp_path / "a")[0] == 0
+    options = ["--latents", 2, "--batch-size", 4, "--data", tmp_path / "own.npz", "--threads", 1]
+    assert call(train, *options, "--film", 5, "--steps", 12, "--out", tmp_path / "a")[0] == 0
     assert len(frames(tmp_path / "a")) == 3 == imageio.improps(tmp_path / "a/film.gif").n_images
-    for steps in 7, 12:
-        assert call(train, *options, "--steps", steps, "--out", tmp_path / "b", "--resume")[0] == 0
+    for said in ("--film", 5, "--steps", 7), ("--steps", 12):  # the run knows that it is filmed
+        assert call(train, *options, *said, "--out", tmp_path / "b", "--resume")[0] == 0
     assert frames(tmp_path / "a") == frames(tmp_path / "b")
     assert (tmp_path / "a/film.gif").read_bytes() == (tmp_path / "b/film.gif").read_bytes()

@@ -123,6 +123,8 @@ def test_wrong_input(tmp_path, refusal, capsys):
             ("a.h5", "a.npz", "give a name that ends in .pt, for PyTorch, or in .h5"),
             ("a.h5", "other.pt", "other.pt is there already"), ("other.pt", "a.h5", "a.h5 is there already"),
             ("none.h5", "new.pt", "no such checkpoint file"), ("none.pt", "new.h5", "none.pt: no such file"),
+            ("a.h5", "new.h5", "is a checkpoint of tinybvae's already"), ("a.h5", "torch.pt", "or hides another"),
+            ("a.h5", "my-model.pt", "could not be imported"), ("a.h5", "class.pt", "could not be imported"),
             ("harm.pt", "new.h5", "PyTorch finds no weights in it"), ("text.pt", "new.h5", "PyTorch finds no weights"),
             ("list.pt", "new.h5", "it holds a list, not weights by name"), ("other.pt", "new.pt", "not a tinybvae"),
             ("other.pt", "new.h5", "its weights (linear.weight, …) are not those of Burgess et al.'s network"),

@@ -96,7 +96,7 @@ def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
     grid = ["--beta", 2, "1e38", "--seed", 3, *options, "--out", tmp_path / "a"]
     process = start(*grid)
     assert "2 runs, 400 steps in all: about 0.0 hours" in read_until(process, "steps in all")
-    assert "http://" in read_until(process, "2 runs on")
+    read_until(process, "2 runs on")
     line = read_until(process, "latents2-beta2-seed3: step ")
     step, address = re.search(r"step (\d+)/200 on (tcp://.*)", line).groups()
     port = int(address.rsplit(":", 1)[1])

@@ -140,7 +140,7 @@ class Losses(NamedTuple):
 class BetaVAE:
     """An encoder q(z|x) and a decoder p(x|z), by default Burgess's, with weights drawn from `seed`.
 
-    negative_slope is that of all ReLUs, unless it is 0, which leaves them as the architecture made them. likelihood is
+    architecture is a function, or the name of one of ours. negative_slope is that of all ReLUs, unless it is 0, which leaves them as the architecture made them. likelihood is
     p(x|z): `losses.bernoulli`, `losses.gaussian(sigma)` or one of your own. Several threads may use one model: they
     wait for each other (`alone`). Raises ValueError for a number of latents below 1, an image shape that the
     architecture cannot take, a negative_slope that a ReLU cannot have, or something that is no likelihood.
@@ -149,6 +149,7 @@ class BetaVAE:
     def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,
                  negative_slope=0.0, likelihood=bernoulli):
         self.latents, self.image_shape = model_sizes(latents, image_shape)
+        architecture = ARCHITECTURES.get(architecture, architecture) if isinstance(architecture, str) else architecture
         _require_parts(architecture, likelihood, dtype)
         self.architecture, self.likelihood, self.dtype = architecture, likelihood, np.dtype(dtype)
         self.negative_slope = ReLU(negative_slope).negative_slope

@@ -67,7 +67,7 @@ class DSprites(Sequence):
         """int64 (N,): the images that have these classes (N, 5), the first ones in a file; the inverse of `classes`."""
         classes = integers(classes, "classes")
         if classes.ndim != 2 or classes.shape[1] != 5:
-            raise ValueError(f"classes must have shape (N, 5), not {classes.shape}")
+            raise ValueError(f"classes must have shape (N, 5), as in index([[2, 4, 0, 22, 10]]), not {classes.shape}")
         if ((classes < 0) | (classes >= FACTOR_SIZES)).any():
             raise ValueError(f"classes must lie in 0 … size − 1, sizes {FACTOR_SIZES}")
         numbers = np.ravel_multi_index(classes.T, FACTOR_SIZES)

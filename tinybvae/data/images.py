@@ -45,7 +45,7 @@ class Sequence:
     def __getitem__(self, index):
         if np.ndim(index) == 0 and not isinstance(index, slice):
             return self.images([range(len(self))[index]])[0]
-        return self.images(np.arange(len(self))[index])
+        return self.images(np.arange(len(self))[[*index] if isinstance(index, tuple) else index])
 
     def __array__(self, dtype=None, copy=None):
         raise ValueError(f"these are {len(self):,} images: data[:] makes one array of them all, if memory has room, "

@@ -18,6 +18,7 @@ from tinybvae.report import figures
 from tinybvae.report.latents import by_orientation, is_dsprites, nearest, seen, starts
 from tinybvae.report.page import at_least, latest, page, used
 from tinybvae.runs import settings
+from tinybvae.runs.checkpoint import require_run
 from tinybvae.runs.settings import as_json, likelihood_text
 
 ALSO = (0, 5, 4, 10, 20), (2, 4, 0, 22, 10)  # classes of sprites that the page may start from, beside `starts`
@@ -33,6 +34,7 @@ def write_report(run, data, folder, command=None, encoded=None, start=None):
     Raises ValueError for images of other than 1 channel or 3, and OSError if some files could not be drawn or written,
     whatever the reason, once all others are there.
     """
+    require_run(run, "write_report")
     model, rng, folder = run.model, np.random.default_rng(0), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if command is None and "steps" in run.settings:

@@ -26,6 +26,8 @@ def curves(run, order=None, labels=None, units=None, least=0.0):
     A dotted line shows where most units were drawn anew. `labels`, in the order of `order`, for latents worth one;
     `units` {layer: how many}. All of these have defaults. Raises ValueError if the run has no history.
     """
+    if not hasattr(run, "history"):
+        raise ValueError(f"curves are those of a run, not of a {type(run).__name__}: tb.figures.curves(run)")
     history, columns = run.history, run.history_columns
     if not len(history):
         raise ValueError("this run has no history: it has made no step")
@@ -100,7 +102,8 @@ def scores(rows):
     """Each score in `rows`, of a run's `scores`, by step."""
     figure = Figure(figsize=(5, 3), layout="constrained")
     axis = figure.subplots()
-    drawn = [(name, row["step"], value) for row in rows for name, value in row.items() if isinstance(value, Real)]
+    drawn = [(name, row["step"], value) for row in rows if "step" in row for name, value in row.items()
+             if isinstance(value, Real)]
     for name in dict.fromkeys(name for name, _, _ in drawn if name != "step"):
         axis.plot(*zip(*((step, value) for one, step, value in drawn if one == name)), "o-", ms=3, lw=1,
                   label=NAMES.get(name, name))

@@ -41,7 +41,7 @@ class Picture(bytes):
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         content = self.decode() if self.kind == "image/svg+xml" else base64.b64encode(self).decode()
-        return {self.kind: content, "text/plain": repr(self)}
+        return {**({self.kind: content} if self.kind in self.KINDS.values() else {}), "text/plain": repr(self)}
 
     def __repr__(self):
         return f"a picture of {len(self):,} bytes, {self.kind}: write them into a file"

@@ -22,8 +22,14 @@ GRAYS = 32    # few, for small files
 LABEL = 44    # pixels, the height of a GIF's labels
 
 
+def require_model(model):
+    if hasattr(model, "model"):
+        raise ValueError("this draws a model, not a run: give run.model")
+
+
 def traverse(model, mean, latent, values):
     """Pictures (len(values), height, width, channels) decoded from `mean` (D,) with one latent set to each value."""
+    require_model(model)
     z = np.tile(mean, (len(values), 1))
     z[:, latent] = values
     return model.likelihood.picture(model.decode(z))
@@ -64,6 +70,7 @@ def reconstructions(model, images, z=None):
 
     Without z there are as many draws from the prior as images, the same each time.
     """
+    require_model(model)
     z = np.random.default_rng(0).standard_normal((len(images), model.latents)) if z is None else z
     picture = model.likelihood.picture
     panels = {"images": images, "reconstructions": picture(model.decode(model.encode(images)[0])),
@@ -94,6 +101,9 @@ def decodings(model, across=0, down=1, mean=None, pictures=11, **how):
 
     The others, if there are any, are at `mean` (D,), or 0. `how`: as `mosaic` takes it.
     """
+    require_model(model)
+    if across == down or not {across, down} <= {*range(model.latents)}:
+        raise ValueError(f"across and down must be two of the latents 0 to {model.latents - 1}, not {across} and {down}")
     values = np.linspace(-REACH, REACH, pictures)
     z = np.tile(np.zeros(model.latents) if mean is None else mean, (pictures, pictures, 1))
     z[:, :, across], z[:, :, down] = values, values[:, None]
@@ -108,6 +118,7 @@ def interpolation(model, start, end, pictures=9, **how):
 
     `how`: as `mosaic` takes it.
     """
+    require_model(model)
     part = np.linspace(0, 1, pictures)[:, None]
     means, _ = model.encode(np.stack([start, end]))
     codes = model.likelihood.picture(model.decode((1 - part) * means[0] + part * means[1]))

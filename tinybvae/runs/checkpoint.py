@@ -118,11 +118,18 @@ def capacity_at(objective, step):
     return float(capacity(step)) if callable(capacity) else np.nan
 
 
+def require_run(run, taker):
+    """Raise ValueError, in the name of the function that takes it, for what is no run."""
+    if not isinstance(run, Run):
+        raise ValueError(f"{taker} takes a run, such as tb.Run(model), not {type(run).__name__}")
+
+
 def save(run, path, keep=None):
     """Write the run to a checkpoint file as `write_atomically` does. The same run gives the same bytes.
 
     The file's folder is made if it is not there. Raises ValueError as `Run` does.
     """
+    require_run(run, "save")
     run.__post_init__()
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", userblock_size=USER_BLOCK) as file:
@@ -250,7 +257,7 @@ def _read_model(file, path, architecture, likelihood):
     if likelihood is None and said.startswith("own "):
         raise ValueError(f"{path}: its likelihood is {said}: load it with tb.load({os.fspath(path)!r}, "
                          "likelihood=OBJECT), that object")
-    likelihood = likelihood_of(said) if likelihood is None else likelihood
+    likelihood = likelihood_of(likelihood or said) if likelihood is None or isinstance(likelihood, str) else likelihood
     if isinstance(likelihood, type) or likelihood_text(likelihood) != said:
         raise ValueError(f"{path}: its likelihood is {said}, not "
                          f"{'a class' if isinstance(likelihood, type) else likelihood_text(likelihood)}")
@@ -263,6 +270,8 @@ def _read_model(file, path, architecture, likelihood):
     for one in [architecture] if architecture else sorted(ARCHITECTURES.values(), key=lambda one: _name(one) != name):
         try:
             model = BetaVAE(**description, architecture=one, likelihood=likelihood)
+        except TypeError as error:
+            raise ValueError(f"architecture must be a function like burgess2018: {error}") from error
         except ValueError:
             if architecture:
                 raise

@@ -22,7 +22,7 @@ OBJECTIVES = {"capacity": (capacity_objective, ("gamma", "capacity", "width")),
 
 COMMON = {"batch_size": 64, "latents": 10, "seed": 0, "objective": "capacity", "beta": 4.0, "width": 0.0,
           "architecture": "burgess2018", "likelihood": "bernoulli", "start": "he", "negative_slope": 0.0,
-          "optimizer": "Adam", "new_encoder": 0, "data": None, "checkpoint_every": 1000, "evaluate_every": None}
+          "optimizer": "Adam", "new_encoder": 0, "data": None, "checkpoint_every": 1000, "evaluate_every": None, "film": None}
 
 # Published settings. Steps, and the batch size, are ours where a paper names none.
 BURGESS2018 = {"steps": 100_000, "learning_rate": 5e-4, "eps": 1e-8, "gamma": 1000.0,
@@ -74,8 +74,8 @@ PRESETS = {"sharp": SHARP, "miyosuda": MIYOSUDA, "burgess2018": BURGESS2018, "hi
 
 # What the settings of earlier versions do not have.
 LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0, "likelihood": "bernoulli", "width": 0.0,
-         "new_encoder": 0}
-MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "data")  # when a run is resumed
+         "new_encoder": 0, "film": None}
+MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "film", "data")  # when a run is resumed
 
 
 PRESETS_HELP = (
@@ -89,6 +89,8 @@ def add_options(parser):
     """Give an ArgumentParser an option for each setting, absent unless given; --preset, --out, --threads, --resume."""
     add_settings(parser)
     parser.add_argument("--preset", choices=PRESETS, help=PRESETS_HELP)
+    parser.add_argument("--film", type=positive_int, metavar="STEPS", default=SUPPRESS, help="steps between two frames "
+                        "of film.gif, in which the latents' traversals grow (default: no film)")
     parser.add_argument("--out", type=path, default="runs/dsprites", metavar="FOLDER",
                         help="for the results (default: %(default)s)")
     parser.add_argument("--threads", type=thread_count, default=thread_count(), help="the result does not depend on it "

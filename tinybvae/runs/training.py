@@ -77,7 +77,7 @@ def _require(run, data, objective):
                          f"{'another' if run.optimizer else 'none'}: tb.Run(model, tb.Adam(model.parameters), seed)")
     if not callable(getattr(data, "images", None)):
         raise ValueError(f"data must have images(index) and a length, as tb.DSprites() has, not be {data!r:.60}")
-    if not callable(objective):
+    if not callable(objective) or isinstance(objective, type):
         raise ValueError(f"objective must be a function (kl, step) -> (penalty, slope), as tb.beta_objective(4.0) is, "
                          f"not {objective!r:.60}")
 
