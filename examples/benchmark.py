@@ -56,10 +56,12 @@ print(2 * 2048 ** 3 / np.median(times[2:]))
 
 def main():
     parser = Parser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--batches", type=positive_int, nargs="+", default=[16, 64, 256, 1024], help="images a step (default: %(default)s)")
+    parser.add_argument("--batches", type=positive_int, nargs="+", default=[16, 64, 256, 1024],
+                        help="images a step (default: %(default)s)")
     parser.add_argument("--threads", type=thread_count, nargs="+", default=powers_of_two(thread_count()),
                         help="to share it (default: %(default)s)")
-    parser.add_argument("--rounds", type=positive_int, default=7, help="turns of each; their median counts (default: %(default)s)")
+    parser.add_argument("--rounds", type=positive_int, default=7,
+                        help="turns of each; their median counts (default: %(default)s)")
     parser.add_argument("--avx2", action="store_true", help="a column more: all of them without AVX-512")
     parser.add_argument("--out", type=path, default="runs/benchmark.png", help="the picture (default: %(default)s)")
     arguments = parser.parse_args()

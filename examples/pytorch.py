@@ -82,8 +82,8 @@ def main():
         if target.suffix not in (".pt", ".h5"):
             raise ValueError(f"{target}: give a name that ends in .pt, for PyTorch, or in .h5, for tinybvae")
         if target.suffix == ".pt" and not importable(target.stem):
-            raise ValueError(f"{target}: the module beside it could not be imported as {target.stem}, or hides another: "
-                             "give a name such as model.pt")
+            raise ValueError(f"{target}: the module beside it could not be imported as {target.stem}, or hides "
+                             "another: give a name such as model.pt")
         files = [target, target.with_suffix(".py")] if target.suffix == ".pt" else [target]
         for file in files:
             if file.exists():

@@ -125,6 +125,21 @@ def test_a_grid_of_decodings(mosaics):
     np.testing.assert_allclose(pictures[2, 1, 0, ::10, 0], sigmoid([3, -1, 0]))
 
 
+def test_a_run_is_no_model_and_a_model_no_run():
+    run = tb.Run(tb.BetaVAE(2, image_shape=(16, 16, 1)))
+    for draw in (figures.decodings, lambda run: figures.traversals(run, np.zeros(2)),
+                 lambda run: figures.reconstructions(run, np.zeros((5, 16, 16, 1)))):
+        with pytest.raises(ValueError, match="draws a model, not a run: give run.model"):
+            draw(run)
+    with pytest.raises(ValueError, match="curves are those of a run, not of a BetaVAE"):
+        figures.curves(run.model)
+    with pytest.raises(ValueError, match="across and down must be two of the latents 0 to 1, not 0 and 0"):
+        figures.decodings(run.model, 0, 0)
+    for take in tb.save, lambda model, path: tb.write_report(model, None, path):
+        with pytest.raises(ValueError, match="takes a run, such as tb.Run.model., not BetaVAE"):
+            take(run.model, "nowhere")
+
+
 def test_from_one_image_to_another(mosaics):
     start, end = sigmoid(Mirror().decode(np.array([[-1., 0, 2], [3, 0, -2]])))
     figures.interpolation(Mirror(), start, end, pictures=5)

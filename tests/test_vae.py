@@ -432,3 +432,9 @@ def test_layers_of_ones_own_keep_their_arrays():
     a_pass(model)
     adam.update(model.gradients)
     assert (model.encoder.layers["linear"].w != before).any()
+
+
+def test_an_architecture_by_name():
+    assert tb.BetaVAE(2, architecture="higgins2017", image_shape=(8, 8, 1)).architecture is tb.higgins2017
+    with pytest.raises(ValueError, match="architecture must be a function like burgess2018, not 'none'"):
+        tb.BetaVAE(2, architecture="none")

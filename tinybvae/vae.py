@@ -140,10 +140,11 @@ class Losses(NamedTuple):
 class BetaVAE:
     """An encoder q(z|x) and a decoder p(x|z), by default Burgess's, with weights drawn from `seed`.
 
-    architecture is a function, or the name of one of ours. negative_slope is that of all ReLUs, unless it is 0, which leaves them as the architecture made them. likelihood is
-    p(x|z): `losses.bernoulli`, `losses.gaussian(sigma)` or one of your own. Several threads may use one model: they
-    wait for each other (`alone`). Raises ValueError for a number of latents below 1, an image shape that the
-    architecture cannot take, a negative_slope that a ReLU cannot have, or something that is no likelihood.
+    architecture is a function, or the name of one of ours. negative_slope is that of all ReLUs, unless it is 0, which
+    leaves them as the architecture made them. likelihood is p(x|z): `losses.bernoulli`, `losses.gaussian(sigma)` or one
+    of your own. Several threads may use one model: they wait for each other (`alone`). Raises ValueError for a number
+    of latents below 1, an image shape that the architecture cannot take, a negative_slope that a ReLU cannot have, or
+    something that is no likelihood.
     """
 
     def __init__(self, latents=10, seed=0, dtype=np.float32, image_shape=(64, 64, 1), architecture=burgess2018,

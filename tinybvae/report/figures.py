@@ -103,7 +103,8 @@ def decodings(model, across=0, down=1, mean=None, pictures=11, **how):
     """
     require_model(model)
     if across == down or not {across, down} <= {*range(model.latents)}:
-        raise ValueError(f"across and down must be two of the latents 0 to {model.latents - 1}, not {across} and {down}")
+        raise ValueError(f"across and down must be two of the latents 0 to {model.latents - 1}, "
+                         f"not {across} and {down}")
     values = np.linspace(-REACH, REACH, pictures)
     z = np.tile(np.zeros(model.latents) if mean is None else mean, (pictures, pictures, 1))
     z[:, :, across], z[:, :, down] = values, values[:, None]

@@ -50,8 +50,9 @@ def page(run, measured, starts, factors, images, command, start=None):
 
 <h2>Drag a latent{", or the sprite" * sprites}</h2>
 <p>Each strip shows what one latent does, from −3 to 3, the others held{
-    ", at first on the shape on which it does most" * (sprites and start is None)}. Its slider redraws the decoded image.
-{   "Drag the sprite in the other image, or turn it, and the encoder moves the sliders: which latents know of it?"
+    ", at first on the shape on which it does most" * (sprites and start is None)}. Its slider redraws the decoded
+image. {
+    "Drag the sprite in the other image, or turn it, and the encoder moves the sliders: which latents know of it?"
     if sprites else "Choose another image, and the encoder moves the sliders."} The bar above a slider is what the
 encoder says: the latent's mean, and a standard deviation to both sides. A narrow bar is precise; one as wide as the
 prior, from −1 to 1, says nothing.</p>

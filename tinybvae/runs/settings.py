@@ -22,7 +22,8 @@ OBJECTIVES = {"capacity": (capacity_objective, ("gamma", "capacity", "width")),
 
 COMMON = {"batch_size": 64, "latents": 10, "seed": 0, "objective": "capacity", "beta": 4.0, "width": 0.0,
           "architecture": "burgess2018", "likelihood": "bernoulli", "start": "he", "negative_slope": 0.0,
-          "optimizer": "Adam", "new_encoder": 0, "data": None, "checkpoint_every": 1000, "evaluate_every": None, "film": None}
+          "optimizer": "Adam", "new_encoder": 0, "data": None, "checkpoint_every": 1000, "evaluate_every": None,
+          "film": None}
 
 # Published settings. Steps, and the batch size, are ours where a paper names none.
 BURGESS2018 = {"steps": 100_000, "learning_rate": 5e-4, "eps": 1e-8, "gamma": 1000.0,
