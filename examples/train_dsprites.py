@@ -49,7 +49,7 @@ def train(run, data, options, parser):
                 raise
             say(f"step {run.step}: could not write {checkpoint} ({error}): the one before stays, the next tries again")
         try:
-            measured.update(tb.write_report(run, data, out, encoded=encoded))
+            measured.update(tb.write_report(run, data, out, command(settings), encoded))
         except OSError as error:  # pictures are not worth a run
             measured.update(describe(run, data, encoded))
             say(f"step {run.step}: {error}; the next report tries again")

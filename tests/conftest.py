@@ -34,7 +34,7 @@ def call(monkeypatch, capsys):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Most of a small run's seconds."""
-    monkeypatch.setattr(tb, "write_report", lambda run, data, out, encoded=None: describe(run, data, encoded))
+    monkeypatch.setattr(tb, "write_report", lambda run, data, out, command, *more: describe(run, data, *more))
 
 
 @pytest.fixture

@@ -98,28 +98,31 @@ def test_where_traversals_start(checkpoint, tmp_path, call, refusal, no_films):
     assert '"first": 0' in (tmp_path / "b/report.html").read_text(encoding="utf-8")
 
 
-def test_evaluate_side_by_side(checkpoint, tmp_path, call, refusal):
+def test_evaluate_side_by_side(tmp_path, call, refusal):
     """The same model with its latents in another order, one of them negated: every latent is found again."""
-    run = tb.load(checkpoint)
+    np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).random((60, 16, 16)),
+             latents_classes=np.arange(60)[:, None] // 30)
+    run, files = tb.Run(tb.BetaVAE(3, seed=1, image_shape=(16, 16, 1))), [tmp_path / "one.h5", tmp_path / "other.h5"]
+    run.settings["data"] = str(tmp_path / "own.npz")
+    tb.save(run, files[0])
     weight, bias = (run.model.parameters[f"encoder.latent.{kind}"] for kind in ("weight", "bias"))
     order = [2, 0, 1, 5, 3, 4]
     weight[...], bias[...] = weight[:, order], bias[order]
     weight[:, 0] *= -1
-    tb.save(run, tmp_path / "other.h5")
-    status, printed, _ = call(evaluate.main, checkpoint, tmp_path / "other.h5")
-    assert status == 0 and f"2: {tmp_path / 'other.h5'}" in printed
-    scores = [json.loads(path.with_suffix(".scores.json").read_text()) for path in (checkpoint, tmp_path / "other.h5")]
+    tb.save(run, files[1])
+    status, printed, _ = call(evaluate.main, *files)
+    assert status == 0 and f"2: {files[1]}" in printed
+    scores = [json.loads(path.with_suffix(".scores.json").read_text()) for path in files]
     mig, = (line.split() for line in printed.splitlines() if line.startswith("MIG"))
     assert mig[1:] == [f"{each['mig']:.3f}" for each in scores]
     *_, table = printed.partition("the correlation of their means\n")
     found = {(line.split()[0], *re.findall(r" (z\d) .* (\S+)$", line)[0]) for line in table.splitlines()[:3]}
     assert found == {("z0", "z1", "1.00"), ("z1", "z2", "1.00"), ("z2", "z0", "-1.00")}
-    assert "is one file, and there are 2 checkpoints" in refusal(
-        evaluate.main, checkpoint, tmp_path / "other.h5", "--out", tmp_path / "a.json")
-    run.settings["data"] = str(tmp_path / "own.npz")
-    np.savez(tmp_path / "own.npz", imgs=np.zeros((30, 64, 64), bool))
-    tb.save(run, tmp_path / "other.h5")
-    assert "different images: give --data" in refusal(evaluate.main, checkpoint, tmp_path / "other.h5")
+    assert "is one file, and there are 2 checkpoints" in refusal(evaluate.main, *files, "--out", tmp_path / "a.json")
+    run.settings["data"] = str(tmp_path / "others.npz")
+    np.savez(tmp_path / "others.npz", imgs=np.zeros((60, 16, 16)))
+    tb.save(run, files[1])
+    assert "different images: give --data" in refusal(evaluate.main, *files)
 
 
 def test_own_scores(tmp_path, no_films):
