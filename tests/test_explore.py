@@ -100,8 +100,8 @@ def test_where_traversals_start(checkpoint, tmp_path, call, refusal, no_films):
 
 def test_evaluate_side_by_side(tmp_path, call, refusal):
     """The same model with its latents in another order, one of them negated: every latent is found again."""
-    np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).random((60, 16, 16)),
-             latents_classes=np.arange(60)[:, None] // 30)
+    np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).random((400, 16, 16)),
+             latents_classes=np.arange(400)[:, None] // 200)
     run, files = tb.Run(tb.BetaVAE(3, seed=1, image_shape=(16, 16, 1))), [tmp_path / "one.h5", tmp_path / "other.h5"]
     run.settings["data"] = str(tmp_path / "own.npz")
     tb.save(run, files[0])
