@@ -18,7 +18,6 @@ from tinybvae.data.files import write_atomically
 from tinybvae.runs.checkpoint import FORMAT
 from tinybvae.runs.commandline import Parser, path, say
 from tinybvae.runs.settings import likelihood_of, likelihood_text
-from tinybvae.vae import ARCHITECTURES
 
 try:
     import torch
@@ -200,8 +199,7 @@ def from_pytorch(source):
     described, weights = (content["model"], content["weights"]) if {*content} == {"model", "weights"} else (
         published(content, source))
     try:
-        model = tb.BetaVAE(**{**described, "architecture": ARCHITECTURES[described["architecture"]],
-                              "likelihood": likelihood_of(described["likelihood"])})
+        model = tb.BetaVAE(**{**described, "likelihood": likelihood_of(described["likelihood"])})
         shapes = {name: tuple(array.shape) for name, array in weights.items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{source}: examples/pytorch.py did not write it, or another version of it") from error

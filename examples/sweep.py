@@ -75,7 +75,7 @@ def main():
             left = begin(runs, out, stack)
             if left and not options.scheduler:
                 workers = min(workers_here(options.threads), len(left))
-                say(cost(left, workers, data[settings[0]["data"]], options.threads))
+                say(cost(left, workers, data, options.threads))
             failed = sweep(client_of(options, len(left), stack), left, out, options.threads) if left else 0
             rows = read_rows(out)
             draw([rows[name] for name in runs if name in rows], out)
@@ -146,8 +146,10 @@ def digest(text, letters):
 
 
 def cost(runs, workers, data, threads):
-    """A line that says what these runs will cost on this machine, from a few steps of the first."""
-    settings, total = configure(*next(iter(runs.values()))), sum(configure(*run)["steps"] for run in runs.values())
+    """A line that says what these runs will cost on this machine, from a few steps of the first; `data` by path."""
+    each = [configure(*run) for run in runs.values()]
+    settings, total = each[0], sum(one["steps"] for one in each)
+    data = data[settings["data"]]
     set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         run = new_run(settings, Path(folder), data.image_shape)

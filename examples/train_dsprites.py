@@ -4,6 +4,7 @@ import shlex
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import tinybvae as tb
@@ -19,8 +20,8 @@ from tinybvae.runs.settings import add_options, command, given_settings, objecti
 def main():
     parser = Parser(description=__doc__, epilog="--gamma, --capacity, --width, --beta, --learning-rate and --eps take "
                     "a number or a schedule, step:value,step:value,...: straight lines between the points, level beyond "
-                    "them. --capacity 0:0,100000:25 is the paper's annealing. The recipe is made for dSprites, and its parts "
-                    "for each other; examples/README.md explains it. A run begins by printing all its settings.")
+                    "them. --capacity 0:0,100000:25 is the paper's annealing. The recipe is made for dSprites, and its "
+                    "parts for each other; examples/README.md explains it. A run begins by printing all its settings.")
     add_options(parser)
     options = parser.parse_args()
     set_num_threads(options.threads)
@@ -56,17 +57,17 @@ def train(run, data, options, parser):
 
     film = Film(out, settings["film"], data) if settings["film"] else None
 
-    def watch(run):
+    def filmed(part, run):
         try:
-            film(run)
-        except OSError as error:
-            say(f"step {run.step}: no frame of the film ({error})")
+            part(run)
+        except OSError as error:  # nor is a film
+            say(f"step {run.step}: the film lacks something ({error})")
 
     # 2. Training.
     start = time.perf_counter()
     try:
         tb.train(run, data, objective_of(settings), settings["steps"], settings["batch_size"],
-                 settings["checkpoint_every"], save_and_report, watch=film and watch)
+                 settings["checkpoint_every"], save_and_report, watch=film and partial(filmed, film))
     except KeyboardInterrupt:
         if not measured:  # the interrupt came before there was anything to save
             raise
@@ -77,7 +78,7 @@ def train(run, data, options, parser):
 
     # 3. What it found.
     if film:
-        film.write(run)
+        filmed(film.write, run)
     say(f"\n{summary(measured)}\n"
         f"{(time.perf_counter() - start) / 60:.1f} minutes; see {out / 'report.html'}")
     if stopped:

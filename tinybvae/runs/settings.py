@@ -78,7 +78,6 @@ LATER = {"evaluate_every": None, "start": "he", "negative_slope": 0.0, "likeliho
          "new_encoder": 0, "film": None}
 MAY_CHANGE = ("steps", "checkpoint_every", "evaluate_every", "film", "data")  # when a run is resumed
 
-
 PRESETS_HELP = (
     "sharp: the recipe with a longer last phase, for sharper pictures; miyosuda and burgess2018: gamma |KL - C| and "
     "convolutions, as published, C rising to 20 and 25 nats; higgins2017: beta = 4, fully connected, Adagrad. Steps "

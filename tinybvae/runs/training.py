@@ -20,9 +20,9 @@ def train(run, data, objective, steps, batch_size=64, checkpoint_every=1000, che
     """Train until `steps` updates are done, calling checkpoint(run) every `checkpoint_every` steps and at the end.
 
     Arguments are as for `training.updates`; watch(run) is called before the first step and after each; with `quiet`
-    nothing is shown. A signal of ENDING, such as Ctrl-C or a
-    notebook's stop button, ends the loop after the step in hand and a last checkpoint, and raises KeyboardInterrupt
-    unless all steps are done; a second one of AT_ONCE acts at once.
+    nothing is shown. A signal of ENDING, such as Ctrl-C or a notebook's stop button, ends the loop after the step in
+    hand and a last checkpoint, and raises KeyboardInterrupt unless all steps are done; a second one of AT_ONCE acts at
+    once.
 
     Raises ValueError, before anything is compiled, for what is no run, data or objective, for counts below 1 and for a
     run without an optimizer of its model's parameters; and FloatingPointError, before the update, if the loss or a
