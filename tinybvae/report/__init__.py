@@ -42,9 +42,9 @@ def write_report(run, data, folder, command=None, encoded=None, start=None):
     figures.require_gray_or_rgb(model.image_shape[2])
     classes, encoded_means, _ = encoded = encoded or metrics.encode_samples(model, data)
     measured = describe(run, data, encoded, start)
-    latents, begun = measured["latents"], starts(data) if start is None else np.array([start])
+    latents, begun = measured["latents"], starts(data, start)
     # (D, D): a row for each latent, the means at the image that its traversal starts from.
-    means = model.encode(data.images(begun))[0][[_start(latent) if start is None else 0 for latent in latents]]
+    means = model.encode(data.images(begun))[0][[_start(latent) % len(begun) for latent in latents]]
     memory.release()  # most of what training needed: pictures need memory of other sizes
     order = [latent["z"] for latent in sorted(latents, key=lambda latent: -latent["kl"])]
     labels = [f"z{d} {latents[d]['name']}\n{latents[d]['kl']:.2f} nats" for d in order]
@@ -100,7 +100,8 @@ def describe(run, data, encoded=None, start=None):
     classes, means, logvars = encoded or metrics.encode_samples(run.model, data)
     names, _ = metrics.factors_of(data)
     kl, _, _ = gaussian_kl(means, logvars)
-    mean, logvar = run.model.encode(data.images(starts(data) if start is None else [start]))
+    begun = starts(data, start)
+    mean, logvar = run.model.encode(data.images(begun))
     if not (np.isfinite(kl).all() and np.isfinite(np.exp(logvar)).all()):
         raise FloatingPointError(f"the latents are not finite at step {run.step}: try a lower learning rate")
     shares = metrics.known_shares(means, classes)
@@ -108,7 +109,7 @@ def describe(run, data, encoded=None, start=None):
                 "shape": None if shape is None else SHAPES[shape], "mean": float(mean[n, d]),
                 "variance": float(np.exp(logvar[n, d])), "kl": float(kl[d])}
                for d, (name, factor, explained, shape) in enumerate(seen(data, means, classes, kl))
-               for n in [shape or 0 if start is None else 0]]
+               for n in [(shape or 0) % len(begun)]]
     told = ~np.isnan(shares).all(axis=0)  # for which factors it can be told what latents know
     losses = metrics.losses(run.model, data, 2000)
     return {
@@ -124,7 +125,7 @@ def describe(run, data, encoded=None, start=None):
 
 
 def _start(latent):
-    """Which of `starts` this latent's traversal starts from."""
+    """Which of `starts` this latent's traversal starts from, if there is one for each shape."""
     return SHAPES.index(latent["shape"]) if latent["shape"] else 0
 
 

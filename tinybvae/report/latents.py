@@ -26,8 +26,11 @@ def is_dsprites(data):
     return (tuple(names), tuple(sizes)) == (FACTOR_NAMES, FACTOR_SIZES)
 
 
-def starts(data):
-    """The indices of the images that traversals start from: of dSprites one of each shape, of other data the first."""
+def starts(data, start=None):
+    """The indices of the images that traversals start from: `start`, or of dSprites one of each shape, of other data
+    the first."""
+    if start is not None:
+        return np.array([start])
     if not is_dsprites(data):
         return np.array([0])
     return np.array([nearest(data, (shape, *POSE)) for shape in range(len(SHAPES))])
