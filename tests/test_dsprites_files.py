@@ -233,7 +233,7 @@ def test_wrong_names_for_the_file(written, tmp_path, refusal):
 def test_a_writer_that_is_killed_half_way_leaves_nothing(tmp_path):
     command = [sys.executable, "-m", "tinybvae.data", "--write", str(tmp_path / "all.hdf5")]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)})
-    time.sleep(3)
+    time.sleep(2)
     process.kill()
     assert process.wait() == -signal.SIGKILL and not [*tmp_path.iterdir()]
 

@@ -52,16 +52,6 @@ def test_evaluate(checkpoint, call):
     assert scores["units_off"] == tb.metrics.units_off(model, sprites)
 
 
-def test_explore(checkpoint, tmp_path, call, no_films):
-    status, printed, _ = call(explore.main, checkpoint, "--out", tmp_path / "a" / "b")
-    assert status == 0
-    assert {path.name for path in (tmp_path / "a/b").iterdir()} == {
-        "history.csv", "metrics.json", "reconstructions.png", "traversals.png", "traversals.gif", "orientation.png",
-        "report.html", "z0.gif", "z1.gif", "z2.gif"}
-    assert "variance" in printed and str(tmp_path / "a/b/report.html") in printed
-    assert json.loads((tmp_path / "a/b/metrics.json").read_text())["step"] == 7
-
-
 def test_the_trained_model(tmp_path, call, no_films):
     status, _, _ = call(explore.main, "--out", tmp_path)
     assert status == 0
@@ -77,25 +67,29 @@ def test_the_trained_model(tmp_path, call, no_films):
         assert run.scores[-1][name] == pytest.approx(score, abs=.01)  # another machine rounds otherwise
 
 
-def test_where_traversals_start(checkpoint, tmp_path, call, refusal, no_films):
-    """All of them from one sprite, on the page too; of other data, from an image by its number."""
-    status, _, _ = call(explore.main, checkpoint, "--start", "2,4,3,22,11", "--out", tmp_path / "a")
-    assert status == 0
+def test_explore(checkpoint, tmp_path, call, refusal, no_films):
+    """All traversals from one sprite, on the page too; of other data, from an image by its number."""
+    out = tmp_path / "a" / "b"
+    status, printed, _ = call(explore.main, checkpoint, "--start", "2,4,3,22,11", "--out", out)
+    assert status == 0 and "variance" in printed and str(out / "report.html") in printed
+    assert {path.name for path in out.iterdir()} == {
+        "history.csv", "metrics.json", "reconstructions.png", "traversals.png", "traversals.gif", "orientation.png",
+        "report.html", "z0.gif", "z1.gif", "z2.gif"}
+    measured = json.loads((out / "metrics.json").read_text())
     model, image = tb.load_model(checkpoint), tb.DSprites().images(tb.DSprites().index([[2, 4, 3, 22, 11]]))
     mean, logvar = model.encode(image)
-    latents = json.loads((tmp_path / "a/metrics.json").read_text())["latents"]
-    np.testing.assert_allclose([latent["mean"] for latent in latents], mean[0], rtol=1e-5)
-    np.testing.assert_allclose([latent["variance"] for latent in latents], np.exp(logvar[0]), rtol=1e-5)
-    page = (tmp_path / "a/report.html").read_text(encoding="utf-8")
-    assert '"first": 5' in page and "data-start" not in page and "at first on the shape" not in page
+    np.testing.assert_allclose([latent["mean"] for latent in measured["latents"]], mean[0], rtol=1e-5)
+    np.testing.assert_allclose([latent["variance"] for latent in measured["latents"]], np.exp(logvar[0]), rtol=1e-5)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert measured["step"] == 7 and '"first": 5' in page and "data-start" not in page and "at first on the shape" not in page
     for wrong, message in (("2,4", "give five classes"), ("a,1,1,1,1", "give five classes"),
                            ("3,0,0,0,0", "classes must lie in 0 … size − 1")):
-        assert message in refusal(explore.main, checkpoint, "--start", wrong, "--out", tmp_path / "b")
+        assert message in refusal(explore.main, checkpoint, "--start", wrong, "--out", tmp_path / "c")
     np.savez(tmp_path / "own.npz", imgs=np.random.default_rng(0).random((30, 64, 64)))
-    own = "--data", tmp_path / "own.npz", "--out", tmp_path / "b"
+    own = "--data", tmp_path / "own.npz", "--out", tmp_path / "c"
     assert "index must lie in 0 … 29" in refusal(explore.main, checkpoint, *own, "--start", 30)
     assert call(explore.main, checkpoint, *own, "--start", 29)[0] == 0
-    assert '"first": 0' in (tmp_path / "b/report.html").read_text(encoding="utf-8")
+    assert '"first": 0' in (tmp_path / "c/report.html").read_text(encoding="utf-8")
 
 
 def test_evaluate_side_by_side(tmp_path, call, refusal):

@@ -250,7 +250,7 @@ def test_options_reach_the_run(tmp_path, quick):
     assert "gamma" not in back.settings and back.settings["batch_size"] == 5 and "--beta 0:3,9:30" in done.stdout
 
 
-def test_grays_and_their_likelihood(tmp_path, call):
+def test_grays_and_their_likelihood(tmp_path, call, no_films):
     """Told beside the loss is the least that it can be; and the likelihood comes back when the run is gone on with."""
     rng, path = np.random.default_rng(0), tmp_path / "gray.npz"
     images = rng.integers(0, 256, (30, 16, 16), np.uint8)

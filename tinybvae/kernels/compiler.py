@@ -46,6 +46,10 @@ class _Cache(FunctionCache):
 
     _impl_class = _Sealed
 
+    def _index_key(self, signature, codegen):
+        """Without the function's code, which `python -OO` robs of docstrings: its file's time and size tell changes."""
+        return signature, codegen.magic_tuple()
+
     def load_overload(self, *what):
         try:
             found = super().load_overload(*what)
