@@ -64,7 +64,7 @@ def train(run, data, objective, steps, batch_size=64, checkpoint_every=1000, che
                 start = time.perf_counter()
             report_and_checkpoint()
     if run.step < steps:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(f"stopped at step {run.step} of {steps}: the same call goes on")
 
 
 def _require(run, data, objective):
