@@ -146,6 +146,8 @@ def test_from_one_image_to_another(mosaics):
     (_, (codes, pixels), _, _), = mosaics
     np.testing.assert_allclose(codes[:, 0, ::10, 0], sigmoid(np.linspace([-1, 0, 2], [3, 0, -2], 5)))
     np.testing.assert_allclose(pixels, np.linspace(start, end, 5))
+    with pytest.raises(ValueError, match="one image each, .* not .1, "):
+        figures.interpolation(Mirror(), start[None], end[None])
 
 
 def test_formats():

@@ -145,7 +145,9 @@ WRONG = {
     r"classes must be integers of shape \(7, K\), not float64": [a, np.zeros((7, 2))],
     r"classes must be .* of \(6, 2\)": [a, np.zeros((6, 2), int)],
     r"classes must be at least 0": [a, np.full((7, 2), -1)],
-    r"factor_names must be 2, one for each column of the classes, not 3": [a, np.zeros((7, 2), int), ["x", "y", "z"]],
+    r"factor_names must be 2 different ones, one for each column of the classes, not x, y, z": [
+        a, np.zeros((7, 2), int), ["x", "y", "z"]],
+    r"factor_names must be 2 different ones, .* not x, x": [a, np.zeros((7, 2), int), ["x", "x"]],
 }
 
 

@@ -123,9 +123,9 @@ class Images(Sequence):
         self.named = names is not None
         names = np.atleast_1d(names) if self.named else [f"factor_{k}" for k in range(len(self.factor_sizes))]
         self.factor_names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
-        if len(self.factor_names) != len(self.factor_sizes):
-            raise ValueError(f"factor_names must be {len(self.factor_sizes)}, one for each column of the classes, not "
-                             f"{len(self.factor_names)}")
+        if not len({*self.factor_names}) == len(self.factor_names) == len(self.factor_sizes):
+            raise ValueError(f"factor_names must be {len(self.factor_sizes)} different ones, one for each column of the "
+                             f"classes, not {', '.join(self.factor_names)}")
         self._count, self.binary = shape[0], True
         self._rows = _bits(blocks, shape)
         if self._rows is None:

@@ -120,6 +120,9 @@ def interpolation(model, start, end, pictures=9, **how):
     `how`: as `mosaic` takes it.
     """
     require_model(model)
+    if not np.ndim(start) == np.ndim(end) == 3:
+        raise ValueError(f"start and end are one image each, (height, width, channels), not {np.shape(start)} and "
+                         f"{np.shape(end)}")
     part = np.linspace(0, 1, pictures)[:, None]
     means, _ = model.encode(np.stack([start, end]))
     codes = model.likelihood.picture(model.decode((1 - part) * means[0] + part * means[1]))
