@@ -82,6 +82,7 @@ def curves(run, order=None, labels=None, units=None, least=0.0):
         for at in step[1:][np.diff(series["new_encoder"]) > 0][:1]:
             axis.axvline(at, color=INK, lw=.8, ls=":")
         axis.set_xlabel("step", fontsize=8)
+        axis.locator_params("x", nbins=4)  # six digits beside six digits
         bare(axis, which="both")
     return figure
 
