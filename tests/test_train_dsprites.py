@@ -208,10 +208,16 @@ def test_any_command_in_a_notebooks_process():
 
 
 def test_the_callers_backend_stays(tmp_path):
-    """A notebook's own pictures are drawn as before."""
-    code = "import os, tinybvae, matplotlib; print(matplotlib.rcParams['backend'], os.environ['MPLBACKEND'])"
+    """A notebook's own pictures are drawn as before; and what draws ours is imported when it is asked for."""
+    code = """if True:
+        import os, sys, tinybvae
+        print("matplotlib" in sys.modules, "figures" in dir(tinybvae))
+        assert tinybvae.figures and "matplotlib" in sys.modules
+        import matplotlib
+        print(matplotlib.rcParams["backend"], os.environ["MPLBACKEND"])
+        """
     done = subprocess.run([sys.executable, "-c", code], env={**ENVIRONMENT, "MPLBACKEND": "svg"}, capture_output=True)
-    assert done.stdout.split() == [b"svg", b"svg"], done.stderr
+    assert done.stdout.split() == [b"False", b"True", b"svg", b"svg"], done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

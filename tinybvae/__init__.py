@@ -10,7 +10,6 @@ from tinybvae.losses import (bernoulli, bernoulli_nll, beta_objective, capacity_
                              sigmoid)
 from tinybvae.optimizers import Adagrad, Adam
 from tinybvae.runs import Run, load, load_model, save, train
-from tinybvae.report import figures, write_report
 
 __all__ = [
     "DSprites", "Images", "load_data", "render",
@@ -22,3 +21,15 @@ __all__ = [
     "train", "write_report",
     "convolution", "figures", "gradcheck", "metrics",
 ]
+
+
+def __getattr__(name):
+    """`figures` and `write_report`, once they are asked for: matplotlib takes as long to import as all the rest."""
+    if name not in ("figures", "write_report"):
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from tinybvae import report
+    return globals().setdefault(name, getattr(report, name))
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
