@@ -80,14 +80,15 @@ def main():
             raise ValueError('this needs PyTorch: pip install ".[torch]"')
         if target.suffix not in (".pt", ".h5"):
             raise ValueError(f"{target}: give a name that ends in .pt, for PyTorch, or in .h5, for tinybvae")
-        if target.suffix == ".pt" and not importable(target.stem):
+        leaving = target.suffix == ".pt"
+        if leaving and not importable(target.stem):
             raise ValueError(f"{target}: the module beside it could not be imported as {target.stem}, or hides "
                              "another: give a name such as model.pt")
-        files = [target, target.with_suffix(".py")] if target.suffix == ".pt" else [target]
+        files = [target, target.with_suffix(".py")] if leaving else [target]
         for file in files:
             if file.exists():
                 raise ValueError(f"{file} is there already: give another name")
-        if target.suffix == ".pt":
+        if leaving:
             to_pytorch(tb.load_model(source), *files)
         else:
             tb.save(tb.Run(from_pytorch(source)), target)

@@ -81,7 +81,8 @@ def test_explore(checkpoint, tmp_path, call, refusal, no_films):
     np.testing.assert_allclose([latent["mean"] for latent in measured["latents"]], mean[0], rtol=1e-5)
     np.testing.assert_allclose([latent["variance"] for latent in measured["latents"]], np.exp(logvar[0]), rtol=1e-5)
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert measured["step"] == 7 and '"first": 5' in page and "data-start" not in page and "at first on the shape" not in page
+    assert measured["step"] == 7 and '"first": 5' in page
+    assert "data-start" not in page and "at first on the shape" not in page
     for wrong, message in (("2,4", "give five classes"), ("a,1,1,1,1", "give five classes"),
                            ("3,0,0,0,0", "classes must lie in 0 … size − 1")):
         assert message in refusal(explore.main, checkpoint, "--start", wrong, "--out", tmp_path / "c")

@@ -103,6 +103,7 @@ def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
     parent = psutil.Process(process.pid)
     listening = [(each, *socket.laddr) for each in [parent, *parent.children(recursive=True)]
                  for socket in each.net_connections() if socket.status == "LISTEN"]
+    assert len({each for each, _, _ in listening}) > 1, listening
     assert {ip for _, ip, _ in listening} <= {"127.0.0.1", "::1"}, listening
     killed, = {each for each, _, its in listening if its == port}
     assert killed != parent

@@ -204,7 +204,7 @@ def test_any_command_in_a_notebooks_process():
     done = subprocess.run([sys.executable, "-c", code, *commands], env={**ENVIRONMENT, **NOTEBOOK},
                           capture_output=True, text=True)
     assert not done.stderr and all(f"{command} 0" in done.stdout for command in commands), done
-    assert done.stdout.count("usage: ") == len(commands) > 5
+    assert done.stdout.count("usage: ") == len(commands) > 5 and "--scheduler" in done.stdout
 
 
 def test_the_callers_backend_stays(tmp_path):

@@ -23,6 +23,7 @@ LABEL = 44    # pixels, the height of a GIF's labels
 
 
 def require_model(model):
+    """Raise ValueError for a run: it has a model, and is none."""
     if hasattr(model, "model"):
         raise ValueError("this draws a model, not a run: give run.model")
 
