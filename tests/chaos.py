@@ -51,11 +51,10 @@ runpy.run_path(script, run_name="__main__")
 
 
 def start(out, data, moment=("tinybvae", "write_report", 0, 0), threads=1):
-    """The exit status of a run that is resumed in `out`, and what it complained of."""
+    """A run that is resumed in `out`."""
     command = [sys.executable, "-c", CHILD, *map(str, moment), *TRAIN, *SMALL, "--resume", "--out", str(out),
                "--data", str(data), "--threads", str(threads)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
-    return done.returncode, done.stderr
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def content(folder):
@@ -68,28 +67,28 @@ def kill(folder, kills, seed=0):
     data = folder / "data.npz"
     np.savez(data, imgs=rng.integers(0, 256, (30, 16, 16), np.uint8), latents_classes=np.arange(30)[:, None] // 10)
     (folder / "alone").mkdir()
-    code, errors = start(folder / "alone", data)
-    assert code == 0, errors
-    undisturbed = content(folder / "alone")
     out, step = folder / "run0", 0
     out.mkdir()
-    while counts.total() < kills or step:
-        name = list(MOMENTS)[rng.integers(len(MOMENTS))]
-        module, function, calls, seconds = MOMENTS[name]
-        moment = module, function, rng.integers(1, calls + 1), rng.uniform(0, seconds)
-        code, errors = start(out, data, moment, rng.integers(1, numba.config.NUMBA_NUM_THREADS + 1))
-        newest = newest_of(out / "checkpoint.h5")
-        before, step = step, tb.load(newest).step if newest else 0
-        assert step >= before, f"step {before} was lost: now {step}"
-        if code == 0:
-            assert content(out) == undisturbed, f"{out} is not what an undisturbed run leaves"
-            runs += 1
-            out, step = folder / f"run{runs}", 0
-            out.mkdir()
-        else:
-            assert code == -signal.SIGKILL and not errors, errors
-            counts[name] += 1
-            print(f"\r{counts.total()} kills, {runs} runs done, step {step} ", end="", flush=True)
+    with start(folder / "alone", data) as undisturbed:
+        while counts.total() < kills or step:
+            name = list(MOMENTS)[rng.integers(len(MOMENTS))]
+            module, function, calls, seconds = MOMENTS[name]
+            moment = module, function, rng.integers(1, calls + 1), rng.uniform(0, seconds)
+            with start(out, data, moment, rng.integers(1, numba.config.NUMBA_NUM_THREADS + 1)) as process:
+                errors, code = process.stderr.read(), process.wait()
+            newest = newest_of(out / "checkpoint.h5")
+            before, step = step, tb.load(newest).step if newest else 0
+            assert step >= before, f"step {before} was lost: now {step}"
+            if code == 0:
+                assert undisturbed.wait() == 0, undisturbed.stderr.read()
+                assert content(out) == content(folder / "alone"), f"{out} is not what an undisturbed run leaves"
+                runs += 1
+                out, step = folder / f"run{runs}", 0
+                out.mkdir()
+            else:
+                assert code == -signal.SIGKILL and not errors, errors
+                counts[name] += 1
+                print(f"\r{counts.total()} kills, {runs} runs done, step {step} ", end="", flush=True)
     return counts, runs
 
 

@@ -25,7 +25,7 @@ def small_run(optimizer=tb.Adam, **model):
 
 
 @pytest.mark.parametrize("options", [
-    {"negative_slope": .25}, {"dtype": np.float64, "architecture": tb.higgins2017, "optimizer": tb.Adagrad}])
+    {"negative_slope": .25}, {"dtype": np.float64, "optimizer": tb.Adagrad}])
 def test_everything_comes_back(tmp_path, options):
     run, path = small_run(**options), tmp_path / "a.h5"
     tb.save(run, path)

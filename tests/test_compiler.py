@@ -24,9 +24,9 @@ SUM = "import numpy as np, tinybvae; print(tinybvae.kernels.sum_pixels(np.ones((
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 
 
-def run(code, folder=None, arguments=(), **environment):
+def run(code, folder=None, **environment):
     """What a program prints and complains of."""
-    process = subprocess.run([sys.executable, "-B", "-c", code, *arguments], cwd=folder, text=True, capture_output=True,
+    process = subprocess.run([sys.executable, "-B", "-c", code], cwd=folder, text=True, capture_output=True,
                              env={**os.environ, **environment}, timeout=300)
     assert process.returncode == 0, process.stderr
     return process.stdout, process.stderr

@@ -182,7 +182,7 @@ def test_they_train(tmp_path, call, classes):
     assert run.model.image_shape == (16, 32, 3) and len(run.history) == 1
 
 
-def test_they_are_looked_at(tmp_path, call):
+def test_they_are_looked_at(tmp_path, call, no_films):
     """And factors that do not vary are none."""
     path, file = write(tmp_path / "own.npz", FORMS["gray"][0], np.zeros((7, 2), int)), tmp_path / "checkpoint.h5"
     tb.save(tb.Run(tb.BetaVAE(2, image_shape=(16, 32, 3)), None, RNG), file)

@@ -129,7 +129,7 @@ def test_a_killed_worker_and_a_failed_run(tmp_path, call, start, no_pictures):
     assert status == 2 and "holds latents2-beta2-seed3 with other settings" in errors
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def dask():
     """A function that starts Dask's own command line, with this tinybvae or another; at the end none is left."""
     processes = []
@@ -155,61 +155,46 @@ def scheduler(dask, folder):
     return json.loads(file.read_text())["address"]
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory, dask):
-    """A client of a scheduler with one worker."""
-    folder = tmp_path_factory.mktemp("cluster")
-    address = scheduler(dask, folder)
-    dask("worker", address, "--nthreads", 1, "--local-directory", folder)
-    with distributed.Client(address, set_as_default=False) as client:
-        client.wait_for_workers(1, timeout=60)
-        yield client
+def test_workers_that_come_later_and_a_killed_client(tmp_path, call, data, dask, start, no_pictures):
+    """What waits is for the second worker: the first has another version, is named, and trains nothing.
 
-
-def test_a_killed_client_of_a_cluster(tmp_path, call, data, cluster, start, no_pictures):
-    """Started again, it does not repeat what is done, and goes on from the last checkpoint that it has.
-
-    Another sweep, beside it, with a run of the same name, is another.
+    Started again, a client does not repeat what is done, and goes on from the last checkpoint that it has. Another
+    sweep, beside it, with a run of the same name, is another.
     """
-    small = [*SMALL, 100, *data]
-    grid = ["--seed", 1, 2, *small, "--scheduler", cluster.scheduler.address, "--out"]
+    shutil.copytree(ROOT / "tinybvae", tmp_path / "other/tinybvae", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(tmp_path / "other/tinybvae/losses.py", "a") as file:
+        file.write("# changed\n")
+    address, small = scheduler(dask, tmp_path), [*SMALL, 100, *data]
+    grid = ["--seed", 1, 2, *small, "--scheduler", address, "--out"]
+    worker = "worker", address, "--nthreads", 1, "--local-directory", tmp_path
     process = start(*grid, tmp_path / "a")
+    read_until(process, "no worker is there")
+    misfit = dask(*worker, library=tmp_path / "other")
+    refused = read_until(process, "gets no run: it has {").split()[1]
+    dask(*worker)
     first = read_until(process, ": done").split(":")[0]
     seed = {"latents2-seed1": 2, "latents2-seed2": 1}[first]
     other = f"latents2-seed{seed}"
     step = int(re.search(r"step (\d+)/100", read_until(process, f"{other}: step")).group(1))
     process.kill()
+    misfit.terminate()
     done = rows(tmp_path / "a")
     assert done.keys() == {first} and tb.load(tmp_path / "a" / other / "checkpoint.h5").step >= step
+    assert not done[first]["error"] and done[first]["worker"] != refused
+    misfit.wait()  # who is there when a sweep begins must fit
 
-    ours, = cluster.scheduler_info()["workers"]
     again, beside = start(*grid, tmp_path / "a"), start("--seed", seed, *grid[3:], tmp_path / "b", "--batch-size", 5)
+    undisturbed = {out: alone(call, tmp_path / f"{out} alone", "--seed", seed, *small, *options)
+                   for out, *options in (("a",), ("b", "--batch-size", 5))}
     printed, status = read_all(again)
     assert status == 0 and "1 of 2 runs were done before" in printed, printed
     assert all(int(later) > step for later in re.findall(rf"{other}: step (\d+)/100", printed))
     assert rows(tmp_path / "a")[first] == done[first] and not rows(tmp_path / "a")[other]["error"]
     printed, status = read_all(beside)
     assert status == 0, printed
-    for out, *options in ("a",), ("b", "--batch-size", 5):
-        assert rows(tmp_path / out)[other]["worker"] == ours
-        assert (tmp_path / out / other / "checkpoint.h5").read_bytes() == alone(
-            call, tmp_path / f"{out} alone", "--seed", seed, *small, *options)
-
-
-def test_workers_that_come_later(tmp_path, data, dask, start):
-    """The first has another version: it is named, and trains nothing. What waits is for the second."""
-    address = scheduler(dask, tmp_path)
-    process = start("--seed", 0, 1, *SMALL, 20, *data, "--scheduler", address, "--out", tmp_path / "a")
-    read_until(process, "no worker is there")
-    shutil.copytree(ROOT / "tinybvae", tmp_path / "other/tinybvae", ignore=shutil.ignore_patterns("__pycache__"))
-    with open(tmp_path / "other/tinybvae/losses.py", "a") as file:
-        file.write("# changed\n")
-    dask("worker", address, "--nthreads", 1, "--local-directory", tmp_path, library=tmp_path / "other")
-    other = read_until(process, "gets no run: it has {").split()[1]
-    dask("worker", address, "--nthreads", 1, "--local-directory", tmp_path)
-    printed, status = read_all(process)
-    assert status == 0 and other not in printed, printed
-    assert {row["error"] or row["worker"] == other for row in rows(tmp_path / "a").values()} == {False}
+    for out, checkpoint in undisturbed.items():
+        assert rows(tmp_path / out)[other]["worker"] == done[first]["worker"]
+        assert (tmp_path / out / other / "checkpoint.h5").read_bytes() == checkpoint
 
 
 def grid_of(*options):

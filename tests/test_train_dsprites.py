@@ -146,20 +146,28 @@ def test_a_run_is_not_overwritten(finished):
     assert content(out) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1] if os.name == "posix" else [])
-def test_an_interrupted_run_says_how_to_go_on(tmp_path, quick, number):
-    process = subprocess.Popen([*COMMAND, *quick, "--steps", "100000", "--out", tmp_path], env=ENVIRONMENT,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # under nohup it is ignored
-    while "step 10/" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(number)
-    text, errors = process.communicate(timeout=120)
-    assert process.returncode == 130 and not errors
-    assert "go on with" in text and "--resume" in text and tb.load(tmp_path / "checkpoint.h5").step >= 10
+@pytest.mark.skipif(os.name != "posix", reason="other signals")
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, quick):
+    """Three at once, each by a signal of its own."""
+    def started(number):
+        return subprocess.Popen([*COMMAND, *quick, "--steps", "100000", "--threads", "1", "--out",
+                                 tmp_path / number.name], env=ENVIRONMENT, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # under nohup it is ignored
+
+    runs = {number: started(number) for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)}
+    for number, process in runs.items():
+        while "step 10/" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+    for number, process in runs.items():
+        text, errors = process.communicate(timeout=120)
+        assert process.returncode == 130 and not errors
+        assert "go on with" in text and "--resume" in text
+        assert tb.load(tmp_path / number.name / "checkpoint.h5").step >= 10
 
 
-def test_a_hostile_place_ends_no_run(tmp_path, quick):
+def test_a_hostile_place_ends_no_run(tmp_path, quick, call):
     """A user's matplotlib style that needs LaTeX, a report that cannot be replaced, a terminal without Unicode.
 
     And what a notebook, or a program that starts this one, may have set.
@@ -168,7 +176,7 @@ def test_a_hostile_place_ends_no_run(tmp_path, quick):
     out = tmp_path / "größe-β"
     (out / "report.html" / "held").mkdir(parents=True)
     options = [*quick, "--steps", "11", "--out", out]
-    assert run(*options).returncode == 2  # a report without its checkpoint
+    assert call(main, *options)[0] == 2  # a report without its checkpoint
     (out / "report.html").rename(tmp_path / "held")
     process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env={**ENVIRONMENT, "MATPLOTLIBRC": str(tmp_path), "PYTHONIOENCODING": "ascii",
