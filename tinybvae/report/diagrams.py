@@ -46,38 +46,13 @@ def curves(run, order=None, labels=None, units=None, least=0.0):
     figure = Figure(figsize=(11, 4), layout="constrained")
     priced = np.isfinite(series["price"]).any()  # which a run of an older version is not, until it goes on
     loss, kl, off, *price = figure.subplot_mosaic("lko;pko" if priced else "lko", width_ratios=(3, 5, 3)).values()
-    above = series["reconstruction"] - least
-    loss.plot(step, above, color=INK, lw=.8)
-    if (above > 0).any():
-        loss.set_yscale("log", nonpositive="mask")
-    loss.set_title("reconstruction loss" + (f" above its least, {least:.1f}" if least else "") + " (nats)", fontsize=9)
-
+    _loss(loss, step, series, least)
     for axis in price:
         axis.plot(step, series["price"], color=INK, lw=.8)
         axis.set_yscale("symlog", linthresh=.01)
         axis.set_title("price of a nat: the penalty's slope", fontsize=9)
-
-    each = [series[f"kl_z{d}"] for d in order]
-    kl.stackplot(step, each, colors=[f"C{i % 10}" for i in range(len(each))], alpha=.75, lw=0)
-    _cut(kl, step, np.sum(each, axis=0), series)
-    height, place = kl.get_ylim()[1], -np.inf
-    if len(labels) > NAMED:
-        labels = [*labels[:NAMED], f"and {len(labels) - NAMED} more"]
-    for values, top, label in zip(each, np.cumsum(each, axis=0), labels):
-        place = max(top[-1] - values[-1] / 2, place + .05 * height)  # beside its area, and clear of the one below
-        kl.annotate(label.replace("\n", " "), (step[-1], place), (4, 0), textcoords="offset points", fontsize=6,
-                    va="center", color=INK, annotation_clip=False, **PLAIN)
-    if np.isfinite(series["capacity"]).any():
-        kl.plot(step, series["capacity"], color=INK, lw=1.2, ls="--", label="capacity C")
-        kl.legend(fontsize=7, frameon=False)
-    kl.set_title("KL (nats), latent by latent", fontsize=9)
-
-    for i, (name, size) in enumerate(units.items()):
-        off.plot(step, 100 * series[f"off_{name}"] / size, lw=.8, label=name, color=f"C{i % 10}",
-                 ls="-" if name.startswith("encoder") else ":")
-    if units:
-        off.legend(fontsize=5, frameon=False, ncols=2)
-    off.set_title("units that a batch does not switch on (%)", fontsize=9)
+    _nats(kl, step, series, order, labels)
+    _off(off, step, series, units)
     for axis in (loss, *price, kl, off):
         for at in step[1:][np.diff(series["new_encoder"]) > 0][:1]:
             axis.axvline(at, color=INK, lw=.8, ls=":")
@@ -85,6 +60,33 @@ def curves(run, order=None, labels=None, units=None, least=0.0):
         axis.locator_params("x", nbins=4)  # six digits beside six digits
         bare(axis, which="both")
     return figure
+
+
+def _loss(axis, step, series, least):
+    """The reconstruction loss, above its least."""
+    above = series["reconstruction"] - least
+    axis.plot(step, above, color=INK, lw=.8)
+    if (above > 0).any():
+        axis.set_yscale("log", nonpositive="mask")
+    axis.set_title("reconstruction loss" + (f" above its least, {least:.1f}" if least else "") + " (nats)", fontsize=9)
+
+
+def _nats(axis, step, series, order, labels):
+    """The KL of each latent, one above the other, and C."""
+    each = [series[f"kl_z{d}"] for d in order]
+    axis.stackplot(step, each, colors=[f"C{i % 10}" for i in range(len(each))], alpha=.75, lw=0)
+    _cut(axis, step, np.sum(each, axis=0), series)
+    height, place = axis.get_ylim()[1], -np.inf
+    if len(labels) > NAMED:
+        labels = [*labels[:NAMED], f"and {len(labels) - NAMED} more"]
+    for values, top, label in zip(each, np.cumsum(each, axis=0), labels):
+        place = max(top[-1] - values[-1] / 2, place + .05 * height)  # beside its area, and clear of the one below
+        axis.annotate(label.replace("\n", " "), (step[-1], place), (4, 0), textcoords="offset points", fontsize=6,
+                      va="center", color=INK, annotation_clip=False, **PLAIN)
+    if np.isfinite(series["capacity"]).any():
+        axis.plot(step, series["capacity"], color=INK, lw=1.2, ls="--", label="capacity C")
+        axis.legend(fontsize=7, frameon=False)
+    axis.set_title("KL (nats), latent by latent", fontsize=9)
 
 
 def _cut(axis, step, kl, series):
@@ -96,6 +98,18 @@ def _cut(axis, step, kl, series):
     axis.set_ylim(0, 1.4 * end)
     axis.annotate(f"up to {kl.max():.0f} nats" + (f",\nat a price of {price:.2g}" if np.isfinite(price) else ""),
                   (step[top], 1.4 * end), (5, -2), textcoords="offset points", fontsize=6, va="top", color=INK)
+
+
+def _off(axis, step, series, units):
+    """The share of each layer's units that no image of a batch switched on; the legend has room above the curves."""
+    for i, (name, size) in enumerate(units.items()):
+        axis.plot(step, 100 * series[f"off_{name}"] / size, lw=.8, label=name, color=f"C{i % 10}",
+                  ls="-" if name.startswith("encoder") else ":")
+    if units:
+        axis.set_ylim(0, 1.4 * max(axis.get_ylim()[1], 1))
+        axis.set_yticks([percent for percent in axis.get_yticks() if percent <= 100])
+        axis.legend(fontsize=5, frameon=False, ncols=2, loc="upper center")
+    axis.set_title("units that a batch does not switch on (%)", fontsize=9)
 
 
 @picture
