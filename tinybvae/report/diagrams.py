@@ -67,7 +67,9 @@ def _loss(axis, step, series, least):
     above = series["reconstruction"] - least
     axis.plot(step, above, color=INK, lw=.8)
     if (above > 0).any():
-        axis.set_yscale("log", nonpositive="mask")
+        axis.set_yscale("log", nonpositive="mask", subs=(2, 5))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
     axis.set_title("reconstruction loss" + (f" above its least, {least:.1f}" if least else "") + " (nats)", fontsize=9)
 
 
