@@ -9,7 +9,8 @@ import pytest
 
 import tinybvae as tb
 from tinybvae.runs import checkpoint
-from tinybvae.runs.checkpoint import GENERATORS, before, newest_of, reinstate
+from tinybvae.runs.checkpoint import before, newest_of, reinstate
+from tinybvae.runs.run import GENERATORS
 
 
 def small_run(optimizer=tb.Adam, **model):
@@ -169,7 +170,7 @@ def test_layers_in_another_order_are_others(tmp_path):
 
 def test_a_file_that_does_not_say_its_layers(tmp_path, monkeypatch):
     """As once they did not: its architecture's name holds, or what is given, if the parameters are the same."""
-    monkeypatch.setattr(checkpoint, "_layers", lambda model: None)
+    monkeypatch.setattr(checkpoint, "layers_of", lambda model: None)
     run, path, images = small_run(), tmp_path / "a.h5", np.ones((2, 16, 16, 1))
     tb.save(run, path)
     for architecture in None, tb.burgess2018, lambda *arguments: tb.burgess2018(*arguments):

@@ -10,7 +10,7 @@ import pytest
 from test_twins import CONVOLUTIONS
 
 import tinybvae as tb
-from tinybvae import convolution, kernels
+from tinybvae import convolution
 from tinybvae.kernels import winograd
 from tinybvae.layers import matmul, relu, relu_backward
 

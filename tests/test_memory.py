@@ -9,7 +9,6 @@ import numba
 import numpy as np
 import pytest
 
-import tinybvae as tb
 from test_compiler import run
 from tinybvae.kernels import memory
 

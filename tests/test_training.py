@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace

@@ -10,7 +10,7 @@ import numpy as np
 from tinybvae import metrics
 from tinybvae.data.sprites import FACTOR_VALUES, GRID, OUTLINES, SHAPES, SIZE
 from tinybvae.report.latents import USUAL
-from tinybvae.runs.checkpoint import kind
+from tinybvae.runs.description import kind
 from tinybvae.runs.commandline import as_text
 from tinybvae.runs.settings import as_json, likelihood_text
 

@@ -9,9 +9,10 @@ import numpy as np
 from tinybvae.data import DSprites, load_data
 from tinybvae.metrics import encode_samples, evaluate
 from tinybvae.optimizers import OPTIMIZERS
-from tinybvae.runs.checkpoint import Run, before, load, newest_of, reinstate, save
+from tinybvae.runs.checkpoint import before, load, newest_of, reinstate, save
 from tinybvae.runs.commandline import as_text, say
 from tinybvae.runs.locks import locked
+from tinybvae.runs.run import Run
 from tinybvae.runs.settings import (MAY_CHANGE, OBJECTIVES, PRESETS, changed, configure, likelihood_of, merged,
                                     objective_of, with_later)
 from tinybvae.runs.training import train

@@ -8,8 +8,8 @@ import numpy as np
 from tinybvae.kernels import memory
 from tinybvae.kernels.arrays import integers
 from tinybvae.kernels.compiler import announce
-from tinybvae.runs.checkpoint import Run, capacity_at
 from tinybvae.runs.commandline import progress, say
+from tinybvae.runs.run import Run, capacity_at
 from tinybvae.runs.signals import interruptible
 from tinybvae.training import updates
 
