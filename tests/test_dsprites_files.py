@@ -15,7 +15,7 @@ import pytest
 
 import tinybvae as tb
 import tinybvae.data.__main__
-from tinybvae.data import images
+from tinybvae.data import readers
 from tinybvae.data.__main__ import hdf5, main
 
 SPRITES = tb.DSprites()
@@ -62,7 +62,7 @@ def test_official_files(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["dsprites.npz", "dsprites.hdf5"])
 def test_files_of_several_blocks(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(images, "BLOCK", 400 * 64 * 64)
+    monkeypatch.setattr(readers, "BLOCK", 400 * 64 * 64)
     index, arrays = some_of_it(900)
     np.testing.assert_array_equal(tb.DSprites(write(tmp_path / name, arrays)).images(np.arange(900)),
                                   SPRITES.images(index))

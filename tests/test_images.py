@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tinybvae as tb
-from tinybvae.data import images
+from tinybvae.data import readers, storage
 from tinybvae.report import figures
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -58,7 +58,7 @@ def write(path, imgs, classes=None, names=None):
 @pytest.mark.parametrize("form", FORMS)
 def test_forms(tmp_path, monkeypatch, name, form):
     stored, pixels = FORMS[form]
-    monkeypatch.setattr(images, "BLOCK", 3 * stored[0].nbytes)  # blocks of three images, of two and of one
+    monkeypatch.setattr(readers, "BLOCK", 3 * stored[0].nbytes)  # blocks of three images, of two and of one
     data = tb.load_data(write(tmp_path / name, stored))
     want = pixels.reshape(*pixels.shape[:3], -1)
     assert isinstance(data, tb.Images) and len(data) == 7 and data.image_shape == want.shape[1:]
@@ -203,7 +203,7 @@ def test_data_that_does_not_fit(tmp_path, refusal):
 
 def test_hdf5_that_ends_the_process_which_reads_it(tmp_path, monkeypatch):
     path = write(tmp_path / "own.hdf5", FORMS["bits"][0])
-    monkeypatch.setattr(images, "READ_ALL", "import os; os.abort()")
+    monkeypatch.setattr(readers, "READ_ALL", "import os; os.abort()")
     with pytest.raises(ValueError, match="own.hdf5: .*HDF5 does not survive reading it"):
         tb.load_data(path)
 
@@ -279,7 +279,7 @@ def test_no_room_for_grays(tmp_path, monkeypatch, form, number):
         raise OSError(number, os.strerror(number))
 
     path = write(tmp_path / "own.npz", FORMS[form][0])
-    monkeypatch.setattr(images.tempfile, "TemporaryFile", none)
+    monkeypatch.setattr(storage.tempfile, "TemporaryFile", none)
     with pytest.raises(OSError, match=os.strerror(number)) as error:
         tb.load_data(path)
     assert "damaged" not in str(error.value)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from tinybvae.data.dsprites import DSprites
 from tinybvae.data.files import USER_BLOCK, user_block, write_atomically
-from tinybvae.data.images import SEALED
+from tinybvae.data.readers import SEALED
 from tinybvae.data.sprites import SIZE
 
 BLOCK = 4096  # images that are drawn at a time
