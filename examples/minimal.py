@@ -18,7 +18,7 @@ OUT = Path("runs/minimal")
 
 
 # 1. The data: a white disc on black. Three numbers fix it: x, y and the radius. The model is given the pixels only.
-# x ranges wider than y, and so is worth more; of equal ranges, both latents would open at once.
+# x ranges wider than y, and so is worth more; with equal ranges, both latents would open at once.
 
 def discs(n, rng):
     """(n, 256), 0 or 1."""
@@ -83,7 +83,7 @@ def backward(p, x, noise, C, kl, kept):
 # 5. Training: draw discs, go forward and back, and let Adam take a step: m and v are running means of the derivative
 # and of its square. C rises from 0, slowly at first. A latent is worth opening once it saves more of the reconstruction
 # loss than others would with the same nats: so they open one after the other, the most useful one first. (In the first
-# 300 steps the new encoder says about a nat of nothing, until γ has taken that away.)
+# 300 steps the KL is about a nat, although the code says nothing useful yet; then γ has taken that away.)
 
 def capacity(t):
     return LAST_C * min(1, t / (.8 * STEPS)) ** 2
@@ -109,14 +109,14 @@ def train(rng):
 # 6. Is the backward pass right? Change all parameters a little along a random direction, and a little against it: the
 # loss must change by as much as the derivatives say.
 
-def gradient_error(p, rng, C=5., h=1e-5):
+def gradient_error(p, rng, C=5., step=1e-5):
     """The relative error of the derivative along one direction."""
     x, noise = discs(N, rng), rng.standard_normal((N, D))
-    v = {name: rng.standard_normal(a.shape) for name, a in p.items()}
-    above, below = (forward({name: p[name] + way * v[name] for name in p}, x, noise, C)[0] for way in (h, -h))
+    towards = {name: rng.standard_normal(a.shape) for name, a in p.items()}
+    above, below = (forward({name: p[name] + h * towards[name] for name in p}, x, noise, C)[0] for h in (step, -step))
     _, _, kl, kept = forward(p, x, noise, C)
-    slope = sum((g * v[name]).sum() for name, g in backward(p, x, noise, C, kl, kept).items())
-    return abs((above - below) / (2 * h) - slope) / abs(slope)
+    slope = sum((g * towards[name]).sum() for name, g in backward(p, x, noise, C, kl, kept).items())
+    return abs((above - below) / (2 * step) - slope) / abs(slope)
 
 
 # 7. Two pictures: when did each latent open, and what does it do? In the second, each row moves one latent from −2 to 2

@@ -17,7 +17,7 @@ import tinybvae as tb
 from tinybvae.data.files import write_atomically
 from tinybvae.runs.checkpoint import FORMAT
 from tinybvae.runs.commandline import Parser, path, say
-from tinybvae.runs.settings import likelihood_of, likelihood_text
+from tinybvae.runs.description import likelihood_of, likelihood_text
 
 try:
     import torch

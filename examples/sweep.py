@@ -36,10 +36,11 @@ from tinybvae.report.drawing import Figure, bare, matplotlib, saved, styled
 from tinybvae.report.page import used
 from tinybvae.runs.checkpoint import before, newest_of
 from tinybvae.runs.commandline import Parser, as_text, path, progress, say, thread_count
+from tinybvae.runs.description import as_json
 from tinybvae.runs.folder import new_run, opened, require_batch, score_if_due
 from tinybvae.runs.locks import locked
-from tinybvae.runs.settings import (CHOICES, DEFAULTS, OBJECTIVES, PRESETS, PRESETS_HELP, add_settings, as_json,
-                                    configure, given_settings, objective_of, with_later)
+from tinybvae.runs.settings import (CHOICES, DEFAULTS, OBJECTIVES, PRESETS, PRESETS_HELP, add_settings, configure,
+                                    given_settings, objective_of, with_later)
 
 try:
     import cloudpickle

@@ -19,8 +19,8 @@ from tinybvae.runs.settings import add_options, command, given_settings, objecti
 
 def main():
     parser = Parser(description=__doc__, epilog="--gamma, --capacity, --width, --beta, --learning-rate and --eps take "
-                    "a number or a schedule, step:value,step:value,...: straight lines between the points, level beyond "
-                    "them. --capacity 0:0,100000:25 is the paper's annealing. The recipe is made for dSprites, and its "
+                    "a number or a schedule, step:value,step:value,...: straight lines between the points, level "
+                    "beyond them. --capacity 0:0,100000:25 is the paper's annealing. The recipe is made for dSprites, and its "
                     "parts for each other; examples/README.md explains it. A run begins by printing all its settings.")
     add_options(parser)
     options = parser.parse_args()

@@ -3,7 +3,7 @@
 A run kills itself, by SIGKILL, some time after one of MOMENTS; it is resumed on some number of threads, and killed
 again, until it is done. No step may be lost that was in a checkpoint, and in the end all its files must be, bit by bit,
 those of a run that nobody disturbed. A damaged file must be refused, or hold what it held. With --whole it is the
-default run, all its 30,000 steps, that is killed, at any time, beside one that nobody disturbs.
+whole default run that is killed, at any time, beside one that nobody disturbs.
 """
 
 import argparse

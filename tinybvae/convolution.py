@@ -21,8 +21,8 @@ its row in `padded`, and all j and q such that 2j+q is its column.) The three fu
     conv2d = ∂F/∂small        conv2d_transpose = ∂F/∂big        conv2d_weight = ∂F/∂w
 
 which are all that backpropagation needs. Let ⟨a, b⟩ be the sum of the products of a's and b's entries. Take a layer
-y = conv2d(x, w), with dy = ∂L/∂y for a loss L: when x or w changes a little, L changes by ⟨change of y, dy⟩. As ⟨y, dy⟩
-is F(x, w, dy), that is the change of F(x, w, dy) with dy held fixed. Hence
+y = conv2d(x, w), with dy = ∂L/∂y for a loss L: when x or w changes a little, L changes by ⟨change of y, dy⟩. Since
+⟨y, dy⟩ = F(x, w, dy), this is by how much F(x, w, dy) changes while dy is held fixed. Hence
 
     dx = conv2d_transpose(dy, w)        dw = conv2d_weight(x, dy)
 

@@ -58,8 +58,9 @@ def check_layer(layer, x, rng, h=1e-5):
     """The relative errors {"x": …, "weight": …} of a layer's `backward` at x, for L = ⟨forward(x), dy⟩, dy random.
 
     A layer is anything with forward(x), backward(dy), parameters and gradients; for one with input_grad=False there is
-    no error of x. Its parameters should be random: ones hide mistakes. Raises ValueError if an array is not float64, if
-    `forward` changes x or `backward` dy, or if `backward` leaves out a gradient or adds to it instead of assigning it.
+    no error of x. Its parameters should be random: if all are 1, mistakes hide. Raises ValueError if an array is not
+    float64, if `forward` changes x or `backward` dy, or if `backward` leaves out a gradient or adds to it instead of
+    assigning it.
     """
     require_layer(layer, type(layer).__name__)
     for name, array in {"x": x, **layer.parameters}.items():
@@ -105,8 +106,8 @@ def check_model(model, images, noise, objective, step, rng, h=3e-8, points=4):
     Raises ValueError unless images are (N, height, width, channels), noise is (N, D) and the model is of float64. A new
     model's biases are 0 and most of an image is black, so the inputs of many of its ReLUs are 0, where their kink is.
     Hence derivatives are taken at a random point near the parameters, which are put back afterwards. There, too, one
-    ReLU of thousands may have its kink within ±h v. So an error that is not below RIGHT is measured again with 30 h. A
-    mistake in the formula shows alike in both, and counts. What a kink or rounding does differs, and then another point
+    ReLU of thousands may have its kink within ±h v. So an error that is not below RIGHT is measured again with 30 h. If
+    the formula is wrong, both errors are alike, and count. If they differ, it was a kink or rounding, and another point
     is drawn. After `points` of them the smallest error counts.
     """
     def loss():

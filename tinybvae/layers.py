@@ -21,8 +21,8 @@ class Layer:
     needs dx. Layers with parameters raise ValueError for arrays of a wrong shape, or of a dtype other than their own.
     """
 
-    settings = {}  # {name: what JSON can hold}: they tell a checkpoint in what layers of one class differ
-    role = None    # what kind of layer `Chain` may treat it as; `Chain` says why
+    settings = {}  # {name: what JSON can hold}: in what two layers of one class differ, for a checkpoint to compare
+    role = None    # what kind of layer `Chain` may treat it as; `Chain._each` says why
 
     def __init__(self, input_grad=True, **parameters):
         if not isinstance(input_grad, (bool, np.bool_)):
@@ -111,8 +111,8 @@ class ReLU(Layer):
     """y = max(x, negative_slope · x), of any shape; 0 ≤ negative_slope < 1.
 
     An image switches a unit on if it makes x > 0 there. If the slope is 0, a unit that no image switches on passes no
-    gradient back: its weights stay as they are, and it is dead, unless the layers before it happen to change its input.
-    With a small slope it goes on learning, and may come back (Maas et al. 2013, eq. 2).
+    gradient back: its weights soon stand still, and it is dead, unless the layers before it happen to change its input.
+    With a small slope it goes on learning, and may come back (Maas et al. 2013, eq. 3).
     """
 
     role = "relu"

@@ -141,7 +141,7 @@ def gaussian_kl(mean, logvar):
 # README.md beside this file has two examples of objectives of one's own: a β for each latent, and free bits.
 
 def weighed(objective, kl, step, dtype):
-    """An objective's penalty, a number, and its slope, an array of this dtype. Raises ValueError if it is not one."""
+    """An objective's penalty, a number, and its slope, an array of this dtype. Raises ValueError if it is none."""
     if not callable(objective):
         raise ValueError(f"objective must be a function (kl, step) -> (penalty, slope), not {objective!r}")
     penalty, slope = pair(objective(kl.copy(), step), [()], [(), kl.shape],

@@ -41,7 +41,7 @@ class Optimizer:
         for name, p in self.parameters.items():
             g = gradients.get(name, p[:0])
             if g.shape != p.shape or g.dtype != p.dtype:
-                raise ValueError(f"the gradients must have one of {name}, {p.dtype} of shape {p.shape}")
+                raise ValueError(f"there must be a gradient of {name}, {p.dtype} of shape {p.shape}")
         return [[arrays[name].reshape(-1) for arrays in dicts] for name in self.parameters]
 
     def __repr__(self):

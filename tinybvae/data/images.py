@@ -1,4 +1,4 @@
-"""Images from a .npz or .hdf5 file, DeepMind's or your own: read from front to back, without unpickling anything.
+"""`Images`: those of a .npz or .hdf5 file, DeepMind's or your own, or of arrays; and what such a file must hold.
 
 A file holds `imgs` (N, height, width) or (N, height, width, channels), of 1 channel or 3: booleans, integers 0 and 1 or
 0 to 255, or floats from 0 to 1. If the factors are known, it also holds the classes of each image, integers (N, K) from
@@ -17,6 +17,7 @@ import numpy as np
 from tinybvae.data import readers
 from tinybvae.data.storage import Grays, bits
 from tinybvae.kernels.arrays import integers
+
 
 class Sequence:
     """What data are to Python: data[0] is an image, data[:9] and data[[3, 5]] are several, a loop sees them all."""
@@ -103,8 +104,8 @@ class Images(Sequence):
         names = np.atleast_1d(names) if self.named else [f"factor_{k}" for k in range(len(self.factor_sizes))]
         self.factor_names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
         if not len({*self.factor_names}) == len(self.factor_names) == len(self.factor_sizes):
-            raise ValueError(f"factor_names must be {len(self.factor_sizes)} different ones, one for each column of the "
-                             f"classes, not {', '.join(self.factor_names)}")
+            raise ValueError(f"factor_names must be {len(self.factor_sizes)} different ones, one for each column of "
+                             f"the classes, not {', '.join(self.factor_names)}")
         self._count, self.binary = shape[0], True
         self._rows = bits(blocks, shape)
         if self._rows is None:

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def bits(blocks, shape):
-    """One bit for each pixel, if all pixels are black or white, which is 1 or 255; else None."""
+    """One bit for each pixel, if every pixel is 0 or the one white of all images, 1 or 255; else None."""
     rows, white = np.empty((shape[0], -(-math.prod(shape[1:]) // 8)), np.uint8), None
     for first, block in blocks():
         _require_range(block, first)

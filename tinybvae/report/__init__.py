@@ -18,8 +18,8 @@ from tinybvae.report import figures
 from tinybvae.report.latents import by_orientation, is_dsprites, nearest, seen, starts
 from tinybvae.report.page import at_least, latest, page, used
 from tinybvae.runs import settings
+from tinybvae.runs.description import as_json, likelihood_text
 from tinybvae.runs.run import require_run
-from tinybvae.runs.settings import as_json, likelihood_text
 
 ALSO = (0, 5, 4, 10, 20), (2, 4, 0, 22, 10)  # classes of sprites that the page may start from, beside `starts`
 

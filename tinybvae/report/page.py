@@ -10,9 +10,8 @@ import numpy as np
 from tinybvae import metrics
 from tinybvae.data.sprites import FACTOR_VALUES, GRID, OUTLINES, SHAPES, SIZE
 from tinybvae.report.latents import USUAL
-from tinybvae.runs.description import kind
 from tinybvae.runs.commandline import as_text
-from tinybvae.runs.settings import as_json, likelihood_text
+from tinybvae.runs.description import as_json, kind, likelihood_text
 
 SCORES = {  # a line for each; metrics explains them at length
     "mig": "for each factor, what the best latent knows of it beyond the second best",

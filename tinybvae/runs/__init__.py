@@ -1,4 +1,4 @@
-"""What a run needs to survive: its settings, its folder, checkpoints, locks, signals, command lines."""
+"""A run, and what it needs to survive: settings, its folder, checkpoints, locks, signals, command lines."""
 
 from tinybvae.runs.checkpoint import load, load_model, save
 from tinybvae.runs.run import Run

@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 
 from tinybvae.data.files import USER_BLOCK, intact, user_block, write_atomically
+from tinybvae.layers import ReLU
 from tinybvae.optimizers import OPTIMIZERS
-from tinybvae.runs.description import difference, layers_of, name_of, set_slopes
+from tinybvae.runs.description import as_json, difference, kind, layers_of, likelihood_of, likelihood_text, name_of
 from tinybvae.runs.run import Run, require_run
-from tinybvae.runs.settings import as_json, likelihood_of, likelihood_text
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 
 FORMAT = "tinybvae checkpoint 1"
@@ -171,7 +171,7 @@ def _read_model(file, path, architecture, likelihood):
                 raise
             continue  # it cannot make such images
         for side in layers or {}:
-            set_slopes(getattr(model, side), layers[side])
+            _set_slopes(getattr(model, side), layers[side])
         same = layers == layers_of(model) if layers else architecture or name == name_of(one)
         if same and shapes == {parameter: p.shape for parameter, p in model.parameters.items()}:
             for parameter, array in model.parameters.items():
@@ -181,3 +181,12 @@ def _read_model(file, path, architecture, likelihood):
     where = f" ({difference(layers, layers_of(model))})" if architecture and layers else ""
     raise ValueError(f"{path}: it was made with {name!r}, whose layers are not those of {tried}{where}: load it with "
                      f"tb.load({os.fspath(path)!r}, architecture=FUNCTION), the function that made it")
+
+
+def _set_slopes(network, described):
+    """Set the slopes of ReLUs, also in a chain within the chain: they may have changed since the model was made."""
+    for (_, said, settings, _), layer in zip(described, network.layers.values()):
+        if said == kind(layer) == "Sequential":
+            _set_slopes(layer, settings)
+        elif said == kind(layer) and isinstance(layer, ReLU):
+            layer.negative_slope = settings["negative_slope"]

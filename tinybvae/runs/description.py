@@ -1,10 +1,12 @@
-"""What a model is, but for its weights: its layers, as JSON holds them."""
+"""What a model is, but for its weights, as JSON: its layers and its likelihood."""
 
 import json
 from itertools import zip_longest
 
-from tinybvae.layers import Layer, ReLU, Sequential
-from tinybvae.runs.settings import as_json
+import numpy as np
+
+from tinybvae.layers import Layer, Sequential
+from tinybvae.losses import Bernoulli, Gaussian, bernoulli
 
 
 def layers_of(model):
@@ -37,10 +39,36 @@ def difference(layers, others):
     return "in their arrays"
 
 
-def set_slopes(network, described):
-    """Set the slopes of ReLUs, also in a chain within the chain: they may have changed since the model was made."""
-    for (_, said, settings, _), layer in zip(described, network.layers.values()):
-        if said == kind(layer) == "Sequential":
-            set_slopes(layer, settings)
-        elif said == kind(layer) and isinstance(layer, ReLU):
-            layer.negative_slope = settings["negative_slope"]
+def likelihood_of(text):
+    """The likelihood that a setting describes: "bernoulli" or "gaussian:SIGMA". Raises ValueError for another."""
+    name, _, sigma = str(text).partition(":")
+    if name == "gaussian" and sigma:
+        return Gaussian(float(sigma))
+    if text != "bernoulli":
+        raise ValueError(f"likelihood must be \"bernoulli\" or \"gaussian:SIGMA\", such as gaussian:0.1, not {text!r}")
+    return bernoulli
+
+
+def likelihood_text(likelihood):
+    """The setting that `likelihood_of` reads; for one that is not ours, its class and its `settings`, to be compared.
+
+    Raises ValueError for settings that JSON does not have.
+    """
+    if type(likelihood) is Gaussian:
+        return f"gaussian:{float(likelihood.sigma)!r}"
+    if type(likelihood) is Bernoulli:
+        return "bernoulli"
+    return f"own {type(likelihood).__name__} {as_json(getattr(likelihood, 'settings', {}))}"
+
+
+def as_json(value, **how):
+    """JSON's text of a value in which numbers may be NumPy's. Raises ValueError for what JSON does not have."""
+    def plain(value):
+        if not isinstance(value, (np.generic, np.ndarray)):
+            raise ValueError(f"{value!r} cannot be stored: JSON has no {type(value).__name__}")
+        return value.tolist()
+
+    try:
+        return json.dumps(value, default=plain, **how)
+    except TypeError as error:
+        raise ValueError(f"{value!r} cannot be stored: {error}") from error

@@ -9,8 +9,8 @@ from pathlib import Path
 from tinybvae.data.files import write_atomically
 from tinybvae.kernels.threads import set_num_threads
 from tinybvae.runs.commandline import Parser, path, say, thread_count
+from tinybvae.runs.description import as_json
 from tinybvae.runs.locks import locked
-from tinybvae.runs.settings import as_json
 
 
 def reproduce(description, parts, name):

@@ -11,10 +11,11 @@ from tinybvae.metrics import encode_samples, evaluate
 from tinybvae.optimizers import OPTIMIZERS
 from tinybvae.runs.checkpoint import before, load, newest_of, reinstate, save
 from tinybvae.runs.commandline import as_text, say
+from tinybvae.runs.description import likelihood_of
 from tinybvae.runs.locks import locked
 from tinybvae.runs.run import Run
-from tinybvae.runs.settings import (MAY_CHANGE, OBJECTIVES, PRESETS, changed, configure, likelihood_of, merged,
-                                    objective_of, with_later)
+from tinybvae.runs.settings import (MAY_CHANGE, OBJECTIVES, PRESETS, changed, configure, merged, objective_of,
+                                    with_later)
 from tinybvae.runs.training import train
 from tinybvae.vae import ARCHITECTURES, BetaVAE
 

@@ -8,9 +8,8 @@ from tinybvae.kernels.arrays import Joined
 from tinybvae.layers import switched_on
 from tinybvae.metrics import UNUSED
 from tinybvae.optimizers import OPTIMIZERS, Optimizer
-from tinybvae.runs.description import layers_of
+from tinybvae.runs.description import as_json, layers_of, likelihood_text
 from tinybvae.runs.renewal import renew
-from tinybvae.runs.settings import as_json, likelihood_text
 from tinybvae.vae import BetaVAE
 
 HISTORY_EVERY = 10  # steps between two rows of the history

@@ -3,16 +3,16 @@
 Settings are a flat dict that JSON can hold: it goes into the checkpoint, onto the report and back into a command line.
 """
 
-import json
 import shlex
 from argparse import SUPPRESS
 
 import numpy as np
 
-from tinybvae.losses import Bernoulli, Gaussian, bernoulli, beta_objective, capacity_objective
+from tinybvae.losses import beta_objective, capacity_objective
 from tinybvae.optimizers import OPTIMIZERS
 from tinybvae.runs.commandline import (as_text, parsed, path, positive_int, schedule, schedule_or_0, slope,
                                        thread_count, whole)
+from tinybvae.runs.description import likelihood_of, likelihood_text
 from tinybvae.schedule import value_at
 from tinybvae.vae import ARCHITECTURES
 
@@ -223,38 +223,3 @@ def with_later(settings):
     others = {name for objective, (_, names) in OBJECTIVES.items() if objective != settings.get("objective")
               for name in names}
     return {**settings, **{name: value for name, value in LATER.items() if name not in settings.keys() | others}}
-
-
-def likelihood_of(text):
-    """The likelihood that a setting describes: "bernoulli" or "gaussian:SIGMA". Raises ValueError for another."""
-    name, _, sigma = str(text).partition(":")
-    if name == "gaussian" and sigma:
-        return Gaussian(float(sigma))
-    if text != "bernoulli":
-        raise ValueError(f"likelihood must be \"bernoulli\" or \"gaussian:SIGMA\", such as gaussian:0.1, not {text!r}")
-    return bernoulli
-
-
-def likelihood_text(likelihood):
-    """The setting that `likelihood_of` reads; for one that is not ours, its class and its `settings`, to be compared.
-
-    Raises ValueError for settings that JSON does not have.
-    """
-    if type(likelihood) is Gaussian:
-        return f"gaussian:{float(likelihood.sigma)!r}"
-    if type(likelihood) is Bernoulli:
-        return "bernoulli"
-    return f"own {type(likelihood).__name__} {as_json(getattr(likelihood, 'settings', {}))}"
-
-
-def as_json(value, **how):
-    """JSON's text of a value in which numbers may be NumPy's. Raises ValueError for what JSON does not have."""
-    def plain(value):
-        if not isinstance(value, (np.generic, np.ndarray)):
-            raise ValueError(f"{value!r} cannot be stored: JSON has no {type(value).__name__}")
-        return value.tolist()
-
-    try:
-        return json.dumps(value, default=plain, **how)
-    except TypeError as error:
-        raise ValueError(f"{value!r} cannot be stored: {error}") from error
